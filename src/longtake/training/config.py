@@ -1,0 +1,54 @@
+"""Settings that every training stage shares. Plain dataclasses: importing this loads neither torch nor diffusers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW with warm-up."""
+
+    lr: float = 1e-4
+    """Learning rate after warm-up."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay rates of the running mean and mean square of the gradient."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay."""
+    warmup_steps: int = 0
+    """Steps over which the rate rises linearly from 0."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """After warm-up: keep the rate, or let it fall to 0 along a half cosine that ends at the stage's `steps`."""
+    clip_norm: float | None = None
+    """Largest gradient norm; longer gradients are scaled down to it."""
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """What the engine needs to know of one training stage; a family's stage configs extend it."""
+
+    steps: int = 1000
+    """Optimizer steps; schedules end here."""
+    batch_size: int = 8
+    """Clips per step and process, accumulation included in none: one step sees batch_size x accumulation clips."""
+    accumulation: int = 1
+    """Batches whose gradients are averaged into one step."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """The main optimizer."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Arithmetic of the networks while training; weights stay fp32."""
+    ema_decay: float | None = None
+    """Decay per step of the running mean of the weights that is previewed and exported; none: the weights themselves."""
+    checkpoint_every: int = 1000
+    """Steps between checkpoints; one more is written at the end."""
+    keep_checkpoints: int = 2
+    """Newest checkpoints that are kept."""
+    sample_every: int = 1000
+    """Steps between previews in samples/; 0: none."""
+    log_every: int = 10
+    """Steps between lines in metrics.jsonl."""
+    num_workers: int = 0
+    """Processes that decode video, per training process."""
+    seed: int = 0
+    """Seed of everything random in the stage."""
