@@ -1,1 +1,1 @@
-"""TODO."""
+"""Numbers that say how good videos are."""

@@ -39,7 +39,7 @@ class StageConfig:
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Arithmetic of the networks while training; weights stay fp32."""
     ema_decay: float | None = None
-    """Decay per step of the running mean of the weights that is previewed and exported; none: the weights themselves."""
+    """Decay per step of the running mean of weights that is previewed and exported; none: the weights themselves."""
     checkpoint_every: int = 1000
     """Steps between checkpoints; one more is written at the end."""
     keep_checkpoints: int = 2

@@ -1,1 +1,23 @@
-"""TODO."""
+"""Video files to uint8 frames and back: the only code that touches PyAV."""
+
+from longtake.video.contact_sheet import contact_sheet, write_contact_sheet
+from longtake.video.info import UNKNOWN_FPS, VIDEO_SUFFIXES, VideoError, VideoInfo, is_video
+from longtake.video.reader import VideoReader, probe, read_video
+from longtake.video.writer import WRITABLE_SUFFIXES, VideoWriter, open_writer, write_video
+
+__all__ = [
+    "UNKNOWN_FPS",
+    "VIDEO_SUFFIXES",
+    "WRITABLE_SUFFIXES",
+    "VideoError",
+    "VideoInfo",
+    "VideoReader",
+    "VideoWriter",
+    "contact_sheet",
+    "is_video",
+    "open_writer",
+    "probe",
+    "read_video",
+    "write_contact_sheet",
+    "write_video",
+]

@@ -1,0 +1,58 @@
+"""`longtake recipes`: what can be trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from longtake import recipes
+from longtake.cli.parsing import Command
+from longtake.cli.terminal import say, show
+
+
+@dataclass(frozen=True)
+class Recipes(Command):
+    """List what can be trained; with a name, everything about that recipe."""
+
+    name: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[NAME]", help_behavior_hint="")] = None
+    """A recipe's name."""
+
+    def run(self) -> None:
+        """Print the list, or one recipe's docstring and settings."""
+        if self.name is None:
+            self.show_all()
+            return
+        recipe = recipes.find(self.name)
+        say(f"{self.name}\n\n{inspect.getdoc(recipe) or ''}\n")
+        say("settings (each is an option of longtake train):")
+        for path, value in settings(recipe()):
+            say(f"  --{path.replace('_', '-')} {value}")
+
+    def show_all(self) -> None:
+        """Print a table: name, frame size and length, summary."""
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table("recipe", "size", "frames", "what", title="longtake recipes NAME tells all", title_justify="left")
+        for name, function in recipes.RECIPES.items():
+            recipe = function()
+            size, span = getattr(recipe, "size", None), getattr(recipe, "span", None)
+            table.add_row(name, f"{size}x{size}" if size else "", str(span or ""), Text(recipes.summary(name)))
+        show(table)
+
+
+def settings(recipe: Any, prefix: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401 -- any family's dataclass
+    """Yield every field of a nested dataclass as (dotted name, value as the command line takes it)."""
+    for field in dataclasses.fields(recipe):
+        value = getattr(recipe, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from settings(value, f"{prefix}{field.name}.")
+        elif isinstance(value, tuple):
+            yield prefix + field.name, " ".join(str(part) for part in value)
+        else:
+            yield prefix + field.name, str(value)

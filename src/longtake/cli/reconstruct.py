@@ -1,0 +1,156 @@
+"""`longtake reconstruct`: videos through a model's autoencoder and back, side by side with the originals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from longtake.cli.output import check_can_create_folder
+from longtake.cli.parsing import Command, OptionalInt, OptionalText
+from longtake.cli.sample import load_pipeline
+from longtake.cli.terminal import Stopwatch, progress_bar, say, show
+from longtake.core.errors import UserError
+from longtake.core.files import write_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    from diffusers import DiffusionPipeline
+
+METRICS_FILE = "metrics.json"
+SHEET_FILE = "contact-sheet.png"
+
+
+@dataclass(frozen=True)
+class Reconstruct(Command):
+    """Pass videos through a model's autoencoder and back, with PSNR and SSIM."""
+
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    """A shipped model's name (see `longtake models`), a pipeline folder, a run folder, or a hub id."""
+    videos: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="VIDEO [VIDEO ...]")]
+    """Video files or folders of frames; the first frames of each are used, as many as the model was trained on."""
+    out: Path
+    """Folder for originals and reconstructions side by side, a contact sheet, and every frame's numbers as JSON."""
+    label: OptionalText = None
+    """Class of the videos, for a model with classes (default: the folder a video lies in, if it is a class)."""
+    seed: int = 0
+    """Seed of the frame decoder's noise."""
+    steps: OptionalInt = None
+    """Denoising steps (default: the model's recommended number)."""
+    device: OptionalText = None
+    """cpu, cuda, cuda:1, ... (default: the best there is)."""
+
+    def run(self) -> None:
+        """Reconstruct every video, then write the sheet and the numbers."""
+        from longtake.video import write_contact_sheet, write_video
+
+        if not self.videos:
+            raise UserError("missing VIDEO: at least one video file is needed")
+        if self.steps is not None and self.steps < 1:
+            raise UserError(f"--steps must be at least 1, not {self.steps}")
+        check_can_create_folder(self.out)
+        frame_rates = [probe_frame_rate(path) for path in self.videos]
+        clock = Stopwatch()
+        pipe = load_pipeline(self.model, self.device)
+        if not hasattr(pipe, "reconstruct"):
+            raise UserError(f"{self.model} ({type(pipe).__name__}) cannot reconstruct videos")
+        # All videos are read before any is reconstructed: a short or broken one stops the command at once.
+        originals = [pipe.fit(read_span(path, pipe.config.span)) for path in self.videos]
+
+        records: list[dict[str, Any]] = []
+        rows: list[np.ndarray] = []
+        names = file_names(self.videos)
+        with progress_bar() as progress:
+            for path, name, original, fps in progress.track(
+                list(zip(self.videos, names, originals, frame_rates, strict=True)), description="videos"
+            ):
+                options = {"num_inference_steps": self.steps, "label": self.label or label_of(path, pipe)}
+                rebuilt = pipe.reconstruct(original, seed=self.seed, **options)
+                records.append({"video": str(path), "label": options["label"], **compare(pipe, original, rebuilt)})
+                rows += [original, rebuilt]
+                write_video(self.out / name, beside(original, rebuilt), fps)
+        titles = [title for path in self.videos for title in (path.name, "reconstruction")]
+        write_contact_sheet(self.out / SHEET_FILE, rows, titles=titles)
+        write_json(self.out / METRICS_FILE, {"model": self.model, "seed": self.seed, "videos": records})
+        show_table(records)
+        files = f"{len(records)} videos (original | reconstruction), {SHEET_FILE}, {METRICS_FILE}"
+        say(f"wrote {self.out}: {files}, made in {clock}")
+
+
+def probe_frame_rate(path: Path) -> float:
+    """Return a video's frames per second; raises `VideoError` if it cannot be read."""
+    from longtake.video import probe
+
+    return probe(path).fps
+
+
+def read_span(path: Path, span: int) -> np.ndarray:
+    """Read a video's first `span` frames "t h w 3"; raises `UserError` if it is shorter."""
+    from longtake.video import VideoReader
+
+    with VideoReader(path) as reader:
+        if reader.info.num_frames < span:
+            raise UserError(f"{path}: has {reader.info.num_frames} frames, but the model encodes {span}")
+        return reader.read(range(span))
+
+
+def file_names(videos: tuple[Path, ...]) -> list[str]:
+    """Name each result after its video; equal names are numbered."""
+    stems = [video.stem for video in videos]
+    return [
+        f"{stem}.mp4" if stems.count(stem) == 1 else f"{stem}-{position:03d}.mp4" for position, stem in enumerate(stems)
+    ]
+
+
+def label_of(path: Path, pipe: DiffusionPipeline) -> str | None:
+    """Return the folder that the video lies in, if the model knows it as a class."""
+    folder = path.absolute().parent.name
+    return folder if folder in (pipe.config.get("classes") or ()) else None
+
+
+def compare(pipe: DiffusionPipeline, original: np.ndarray, rebuilt: np.ndarray) -> dict[str, Any]:
+    """Return PSNR and SSIM of every frame and their means, also of the frame autoencoder alone where there is one."""
+    from longtake.metrics.frames import psnr, ssim
+
+    def numbers(frames: np.ndarray) -> dict[str, Any]:
+        decibels, similarity = psnr(original, frames), ssim(original, frames)
+        return {
+            "psnr": float(decibels.mean()),
+            "ssim": float(similarity.mean()),
+            "psnr_per_frame": decibels.tolist(),
+            "ssim_per_frame": similarity.tolist(),
+        }
+
+    result = numbers(rebuilt)
+    if hasattr(pipe, "reconstruct_frames"):
+        result["frame_autoencoder_alone"] = numbers(pipe.reconstruct_frames(original))
+    return result
+
+
+def beside(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Put two videos "t h w 3" next to each other."""
+    import numpy as np
+
+    return np.concatenate([left, right], axis=2)
+
+
+def show_table(records: list[dict[str, Any]]) -> None:
+    """Print one row per video, and the mean."""
+    from rich.table import Table
+    from rich.text import Text
+
+    has_ceiling = "frame_autoencoder_alone" in records[0]
+    table = Table("video", "PSNR", "SSIM", *(["frames alone: PSNR", "SSIM"] if has_ceiling else []))
+    cells = []
+    for record in records:
+        parts = [record, *([record["frame_autoencoder_alone"]] if has_ceiling else [])]
+        cells.append([value for part in parts for value in (part["psnr"], part["ssim"])])
+    means = [sum(column) / len(column) for column in zip(*cells, strict=True)]
+    for name, values in [*zip([record["video"] for record in records], cells, strict=True), ("mean", means)]:
+        table.add_row(
+            Text(name),
+            *(f"{value:.2f}" if position % 2 == 0 else f"{value:.4f}" for position, value in enumerate(values)),
+        )
+    show(table)

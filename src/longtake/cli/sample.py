@@ -1,0 +1,174 @@
+"""`longtake sample`: videos from a trained model, streamed to files."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from longtake.cli.output import FolderFormat, check_can_create, video_files
+from longtake.cli.parsing import Command, Flag, OptionalFloat, OptionalInt, OptionalPath, OptionalText
+from longtake.cli.terminal import Stopwatch, progress_bar, say
+from longtake.core.errors import UserError, choose_one_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from diffusers import DiffusionPipeline
+
+NUM_SHEET_COLUMNS = 8
+
+
+@dataclass(frozen=True)
+class Sample(Command):
+    """Sample videos from a model."""
+
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    """A shipped model's name (see `longtake models`), a pipeline folder, a run folder, or a hub id."""
+    out: Path
+    """File: x.mp4, x.webm, x.gif or x.npy (several videos: x-000.mp4, ..., but one x.npy); no suffix: a folder."""
+    frames: OptionalInt = None
+    """Frames of the whole video (default: the span the model was trained on)."""
+    start: int = 0
+    """First frame to make."""
+    stop: OptionalInt = None
+    """One past the last frame to make (default: all)."""
+    count: int = 1
+    """Number of videos."""
+    seed: int = 0
+    """The same seed gives the same videos."""
+    label: OptionalText = None
+    """Class name or index, for a model with classes (default: drawn from the seed)."""
+    prompt: OptionalText = None
+    """Description of the video, for a model with captions."""
+    stretch: Flag = False
+    """Spread the frames over the span the model was trained on: slow motion."""
+    fps: OptionalFloat = None
+    """Frames per second written to the file (default: the model's own rate); frames stay the same."""
+    steps: OptionalInt = None
+    """Denoising steps (default: the model's recommended number)."""
+    guidance: OptionalFloat = None
+    """Strength of guidance towards label or prompt (default: the model's recommended strength; 1: none)."""
+    chunk: int = 16
+    """Frames made at once: speed against memory."""
+    device: OptionalText = None
+    """cpu, cuda, cuda:1, ... (default: the best there is)."""
+    folder_format: FolderFormat = "mp4"
+    """Format of the files when --out is a folder; png: one folder of pictures per video."""
+    contact_sheet: OptionalPath = None
+    """Also write one picture with a row of frames per video."""
+
+    def run(self) -> None:
+        """Check everything that can be checked, load the model, and write chunk by chunk."""
+        from longtake.video import open_writer
+
+        self.check_numbers()
+        files = video_files(self.out, self.count, self.folder_format)
+        if self.contact_sheet is not None:
+            choose_one_of("contact sheet format", self.contact_sheet.suffix.lower(), [".png"])
+            check_can_create(self.contact_sheet)
+        clock = Stopwatch()
+        pipe = load_pipeline(self.model, self.device)
+        options = self.stream_options(pipe)
+        num_frames = (self.stop or self.frames or pipe.config.span) - self.start
+        fps = self.fps or pipe.config.fps
+        # Made here, not one by one below: the pipeline checks its arguments at the call, so nothing is half-written.
+        streams = [pipe.stream(self.frames, video=video, **options) for video in range(self.count)]
+
+        sheet = SheetRows(num_frames)
+        with progress_bar() as progress:
+            task = progress.add_task(self.model, total=num_frames * self.count)
+            # One writer per file; several videos in one .npy go through one writer.
+            for file, part in zip(files, split_evenly(streams, len(files)), strict=True):
+                with open_writer(file, fps, num_videos=len(part) if len(part) > 1 else None) as writer:
+                    for stream in part:
+                        sheet.begin_row()
+                        for chunk in stream:
+                            writer.write(chunk)
+                            sheet.add(chunk)
+                            progress.advance(task, len(chunk))
+        if self.contact_sheet is not None:
+            sheet.write(self.contact_sheet)
+        self.report(files, num_frames, fps, clock)
+
+    def check_numbers(self) -> None:
+        """Raise `UserError` for a number that no model could take, before one is loaded."""
+        for name in ("frames", "count", "chunk", "steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"--{name} must be at least 1, not {value}")
+        if self.fps is not None and not self.fps > 0:
+            raise UserError(f"--fps must be above 0, not {self.fps}")
+        if self.start < 0:
+            raise UserError(f"--start must be at least 0, not {self.start}")
+        if self.stop is not None and self.stop <= self.start:
+            raise UserError(f"--stop must be above --start ({self.start}), not {self.stop}")
+
+    def stream_options(self, pipe: DiffusionPipeline) -> dict[str, Any]:
+        """Return what was asked for as arguments of `pipe.stream`; raises `UserError` for what this family lacks."""
+        asked = {
+            "label": self.label,
+            "prompt": self.prompt,
+            "stretch": self.stretch or None,
+            "num_inference_steps": self.steps,
+            "guidance_scale": self.guidance,
+        }
+        asked = {name: value for name, value in asked.items() if value is not None}
+        flags = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
+        taken = inspect.signature(pipe.stream).parameters
+        for name in asked:
+            if name not in taken:
+                raise UserError(f"{self.model} ({type(pipe).__name__}) takes no --{flags.get(name, name)}")
+        return {"start": self.start, "stop": self.stop, "seed": self.seed, "chunk": self.chunk, **asked}
+
+    def report(self, files: list[Path], num_frames: int, fps: float, clock: Stopwatch) -> None:
+        """Say what was written."""
+        where = str(files[0]) if len(files) == 1 else f"{files[0]} .. {files[-1].name}"
+        each = f"{self.count} videos of {num_frames} frames" if self.count > 1 else f"{num_frames} frames"
+        say(f"wrote {where}: {each}, {num_frames / fps:.2f} s at {fps:g} fps, made in {clock}")
+        if self.contact_sheet is not None:
+            say(f"wrote {self.contact_sheet}")
+
+
+def load_pipeline(model: str, device: str | None) -> DiffusionPipeline:
+    """Load a model (torch and diffusers come with it); raises `UserError` if there is none."""
+    import longtake
+
+    return longtake.load(model, device=device)
+
+
+def split_evenly(streams: list[Iterator[np.ndarray]], num_files: int) -> list[list[Iterator[np.ndarray]]]:
+    """Share out the videos among the files, in order."""
+    share = len(streams) // num_files
+    return [streams[file * share : (file + 1) * share] for file in range(num_files)]
+
+
+class SheetRows:
+    """A few evenly spaced frames of each video, picked as they stream past."""
+
+    def __init__(self, num_frames: int) -> None:
+        columns = min(NUM_SHEET_COLUMNS, num_frames)
+        self.wanted = {round(column * (num_frames - 1) / max(columns - 1, 1)) for column in range(columns)}
+        self.rows: list[list[np.ndarray]] = []
+        self.position = 0
+
+    def begin_row(self) -> None:
+        """The next frames belong to another video."""
+        self.rows.append([])
+        self.position = 0
+
+    def add(self, chunk: np.ndarray) -> None:
+        """Look at the next frames "t h w 3" of the video."""
+        self.rows[-1] += [frame.copy() for at, frame in enumerate(chunk, self.position) if at in self.wanted]
+        self.position += len(chunk)
+
+    def write(self, path: Path) -> None:
+        """Write the contact sheet, a row per video."""
+        import numpy as np
+
+        from longtake.video import write_contact_sheet
+
+        write_contact_sheet(path, [np.stack(row) for row in self.rows], num_columns=len(self.wanted))

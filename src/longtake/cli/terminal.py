@@ -1,0 +1,72 @@
+"""What the commands show: results on stdout, progress on stderr, nothing from other libraries."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import warnings
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+def process_rank() -> int:
+    """Return this process's rank as torchrun sets it; 0 when it runs alone."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def say(text: str) -> None:
+    """Print one plain line of results; only the first process of a `torchrun` does."""
+    if process_rank() == 0:
+        print(text, flush=True)
+
+
+def show(*renderables: object) -> None:
+    """Print rich tables and texts to stdout, as wide as they need when it is not a terminal."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    if process_rank() == 0:
+        console.print(*renderables, sep="\n")
+
+
+def progress_bar() -> Progress:
+    """Return a bar with count and time left on stderr; silent where stderr is no terminal or the rank is not 0."""
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=process_rank() > 0 or not console.is_terminal,
+        transient=True,
+    )
+
+
+def quiet_libraries() -> None:
+    """Keep the notices of diffusers, transformers and accelerate out of the output; their errors still show.
+
+    Works before they are imported, so that parsing stays fast.
+    """
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    for library in ("diffusers", "transformers", "accelerate", "huggingface_hub"):
+        logging.getLogger(library).setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", module=library)
+
+
+class Stopwatch:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self.started = time.perf_counter()
+
+    def __str__(self) -> str:
+        seconds = time.perf_counter() - self.started
+        return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} min"

@@ -1,0 +1,99 @@
+"""Clips as frame latents: encoded as training goes, or once before it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from longtake.core.batch import VideoBatch
+from longtake.core.randomness import derive_seed
+from longtake.data.dataset import ClipDataset
+from longtake.data.transforms import augment, to_video
+from longtake.glober.frame_vae import encode_frames
+
+ENCODED_AT_ONCE = 64  # frames; bounds memory, changes nothing
+
+
+@dataclass(frozen=True)
+class LatentBatch:
+    """Clips of frame latents.
+
+    Attributes:
+        latents: every frame of each clip, "b t c h w".
+        label: class of each clip (-1: none), "b".
+        text: caption of each clip ("": none).
+    """
+
+    latents: Float[Tensor, "b t c h w"]
+    label: Int[Tensor, " b"]
+    text: list[str]
+
+    def to(self, device: torch.device | str) -> LatentBatch:
+        """Return the batch with its tensors on `device`."""
+        return LatentBatch(self.latents.to(device), self.label.to(device), self.text)
+
+
+def frame_latents(
+    batch: VideoBatch | LatentBatch, frames: Int[Tensor, "b n"], frame_vae: AutoencoderKL, generator: torch.Generator
+) -> Float[Tensor, "b n c h w"]:
+    """Return the latents of the frames at the given indexes of each clip.
+
+    Latents made here are drawn from the posterior, as the authors do; cached ones are its mode.
+    """
+    rows = torch.arange(len(frames), device=frames.device)[:, None]
+    if isinstance(batch, LatentBatch):
+        return batch.latents[rows, frames]
+    chosen = rearrange(rearrange(batch.video, "b c t h w -> b t c h w")[rows, frames], "b n c h w -> (b n) c h w")
+    with torch.no_grad():
+        latents = encode_frames(frame_vae, chosen, generator)
+    return rearrange(latents, "(b n) c h w -> b n c h w", b=len(frames))
+
+
+class LatentClips:
+    """Every video of a data set as latents, `num_variants` times over, each variant augmented anew.
+
+    Which clip stands at which position is `ClipDataset`'s choice, so a run is as repeatable as without the cache.
+    """
+
+    def __init__(self, dataset: ClipDataset, frame_vae: AutoencoderKL, num_variants: int, device: torch.device) -> None:
+        self.dataset = dataset
+        self.num_variants = num_variants
+        self._latents = [
+            [self._encode(frame_vae, video, variant, device) for variant in range(num_variants)]
+            for video in range(len(dataset))
+        ]
+
+    def _encode(
+        self, frame_vae: AutoencoderKL, video: int, variant: int, device: torch.device
+    ) -> Float[Tensor, "t c h w"]:
+        rng = np.random.default_rng(derive_seed(self.dataset.seed, video, variant))
+        frames = to_video(augment(self.dataset.video(video), self.dataset.augment, rng))
+        chunks = rearrange(frames, "c t h w -> t c h w").split(ENCODED_AT_ONCE)
+        with torch.no_grad():
+            return torch.cat([encode_frames(frame_vae, chunk.to(device)).cpu() for chunk in chunks])
+
+    def batches(self, batch_size: int, first_batch: int, rank: int, world_size: int) -> Iterator[LatentBatch]:
+        """Yield the endless batches of one rank; positions as in `data.loading.clip_batches`."""
+        batch = first_batch
+        while True:
+            first = (batch * world_size + rank) * batch_size
+            yield self._batch(range(first, first + batch_size))
+            batch += 1
+
+    def _batch(self, positions: range) -> LatentBatch:
+        latents, entries = [], []
+        for position in positions:
+            video, indices, rng = self.dataset.choose(position)
+            variant = int(rng.integers(self.num_variants))
+            latents.append(self._latents[video][variant][torch.from_numpy(indices)])
+            entries.append(self.dataset.entries[video])
+        return LatentBatch(
+            torch.stack(latents), torch.tensor([entry.label for entry in entries]), [entry.text for entry in entries]
+        )

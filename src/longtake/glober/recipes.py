@@ -1,0 +1,110 @@
+"""GLOBER runs by name: `longtake train NAME --data DIR --out RUN`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from longtake.data.config import AugmentConfig
+from longtake.glober.config import (
+    AutoencoderConfig,
+    DiscriminatorConfig,
+    FrameDecoderConfig,
+    FrameVAEConfig,
+    GeneratorConfig,
+    GloberRecipe,
+    SamplingConfig,
+    VideoEncoderConfig,
+)
+from longtake.training.config import OptimizerConfig
+
+
+def glober_weizmann_64() -> GloberRecipe:
+    """Class-conditional human actions at 64x64, 64 frames (2.6 s) in one feature: the shipped model `glober-weizmann`.
+
+    Data: the Weizmann actions bend, jack, wave1 and wave2 as one folder of videos per action, 25 frames/s.
+    Command: longtake train glober_weizmann_64 --data weizmann-actions --out runs/weizmann
+    """
+    augment = AugmentConfig(zoom=0.08, shift=0.06, colour=0.12, reverse=True)
+    return GloberRecipe(
+        size=64,
+        span=64,
+        # every fourth frame, both ends included
+        keyframes=(0, 4, 8, 13, 17, 21, 25, 29, 34, 38, 42, 46, 50, 55, 59, 63),
+        short_videos="reflect",
+        condition="label",
+        condition_dim=128,
+        frame_vae=FrameVAEConfig(
+            steps=1200,
+            batch_size=16,
+            optimizer=OptimizerConfig(lr=2e-3, betas=(0.9, 0.99), warmup_steps=50, schedule="cosine", clip_norm=1.0),
+            ema_decay=0.99,
+            checkpoint_every=100,
+            sample_every=300,
+            block_out_channels=(24, 48, 96),
+            layers_per_block=1,
+            norm_groups=8,
+            mid_attention=False,
+            kl_weight=3e-4,
+            augment=augment,
+        ),
+        autoencoder=AutoencoderConfig(
+            steps=2000,
+            batch_size=8,
+            optimizer=OptimizerConfig(lr=1e-3, betas=(0.9, 0.99), warmup_steps=50, schedule="cosine", clip_norm=1.0),
+            ema_decay=0.995,
+            checkpoint_every=50,
+            sample_every=200,
+            encoder=VideoEncoderConfig(
+                model_channels=48,
+                channel_mult=(1, 2),
+                num_res_blocks=1,
+                attention_downsamples=(2,),
+                head_channels=24,
+                feature_channels=32,
+                slot_positions=True,
+                keyframe_skip=True,
+            ),
+            decoder=FrameDecoderConfig(
+                block_out_channels=(64, 128),
+                layers_per_block=1,
+                attention=(False, True),
+                num_heads=4,
+                norm_groups=16,
+                index_scale=1000.0,
+                index_modulation="scale_shift",
+                reads_condition=False,
+            ),
+            prediction="v_prediction",
+            num_targets=8,
+            cra_weight=0.0,
+            discriminator=DiscriminatorConfig(
+                model_channels=32, channel_mult=(1, 2, 2), attention_downsamples=(2, 4), head_channels=32
+            ),
+            feature_dropout=0.05,
+            cached_variants=6,
+            augment=augment,
+        ),
+        generator=GeneratorConfig(
+            steps=2000,
+            batch_size=32,
+            optimizer=OptimizerConfig(lr=6e-4, betas=(0.9, 0.99), warmup_steps=50, schedule="cosine", clip_norm=1.0),
+            ema_decay=0.995,
+            checkpoint_every=200,
+            sample_every=500,
+            hidden_size=192,
+            depth=6,
+            num_heads=6,
+            shared_modulation=True,
+            prediction="v_prediction",
+            cached_variants=6,
+            augment=augment,
+        ),
+        sampling=SamplingConfig(num_inference_steps=10, guidance_scale=1.5, decoder_guidance_scale=1.0),
+    )
+
+
+RECIPES: Mapping[str, Callable[[], GloberRecipe]] = MappingProxyType(
+    {function.__name__: function for function in (glober_weizmann_64,)}
+)
+"""Name -> recipe."""

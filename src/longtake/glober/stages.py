@@ -1,0 +1,412 @@
+"""What the engine trains: frame VAE, then video encoder and frame decoder, then the feature generator (paper section 3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from einops import rearrange, repeat
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from longtake.core.batch import VideoBatch
+from longtake.data.config import AugmentConfig, ClipConfig
+from longtake.data.dataset import ClipDataset
+from longtake.data.index import VideoIndex
+from longtake.data.loading import clip_batches
+from longtake.data.transforms import to_frames
+from longtake.glober import build, losses
+from longtake.glober.condition import GloberLabelEncoder, GloberTextEncoder
+from longtake.glober.config import AutoencoderConfig, GeneratorConfig, GloberRecipe
+from longtake.glober.frame_decoder import GloberFrameDecoder
+from longtake.glober.frame_vae import build_frame_vae, decode_frames, encode_frames
+from longtake.glober.latents import LatentBatch, LatentClips, frame_latents
+from longtake.glober.pipeline import GloberPipeline
+from longtake.glober.sampling import build_scheduler
+from longtake.glober.video_encoder import GloberVideoEncoder
+from longtake.training.stage import Player, Stage
+
+NUM_PREVIEWS = 4
+NUM_STATISTICS_CLIPS = 512
+
+Losses = tuple[Tensor, dict[str, Tensor]]
+
+
+class FrameVAEStage(Stage):
+    """Stage 1: a KL autoencoder of single frames, mean absolute error + KL."""
+
+    name = "frame_vae"
+
+    def __init__(self, recipe: GloberRecipe, index: VideoIndex) -> None:
+        self.config = recipe.frame_vae
+        clip = ClipConfig(num_frames=1, size=recipe.size)
+        self.dataset = ClipDataset(index, clip, recipe.frame_vae.augment, recipe.frame_vae.seed)
+        self.frame_vae = build_frame_vae(
+            self.config.block_out_channels,
+            self.config.layers_per_block,
+            self.config.latent_channels,
+            self.config.norm_groups,
+            self.config.mid_attention,
+        )
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The autoencoder."""
+        return {"frame_vae": self.frame_vae}
+
+    def players(self) -> list[Player]:
+        """One optimizer."""
+        return [Player("frame_vae", list(self.frame_vae.parameters()), self.config.optimizer)]
+
+    def batches(self, first: int, rank: int, world_size: int) -> Iterator[VideoBatch]:
+        """Batches of single frames."""
+        return clip_batches(self.dataset, self.config.batch_size, first, rank, world_size, self.config.num_workers)
+
+    def loss(self, player: str, batch: VideoBatch, step: int, generator: torch.Generator) -> Losses:
+        """Reconstruct frames from a draw of the posterior."""
+        frames = rearrange(batch.video, "b c 1 h w -> b c h w")
+        posterior = self.frame_vae.encode(frames).latent_dist
+        latents = posterior.mean + posterior.std * draw_normal(posterior.mean, generator)
+        loss_recon = F.l1_loss(self.frame_vae.decode(latents).sample, frames)
+        loss_kl = losses.kl_divergence(posterior.mean, posterior.logvar) / posterior.mean[0].numel()
+        loss = loss_recon + self.config.kl_weight * loss_kl
+        return loss, {"train/loss_recon": loss_recon, "train/loss_kl": loss_kl}
+
+    def preview(self, generator: torch.Generator) -> dict[str, np.ndarray]:
+        """A still per training frame: the frame, then its reconstruction."""
+        batch = next(clip_batches(self.dataset, 2 * NUM_PREVIEWS)).to(self.frame_vae.device)
+        frames = batch.video[:, :, 0]
+        decoded = decode_frames(self.frame_vae, encode_frames(self.frame_vae, frames))
+        return {"reconstruction": to_frames(torch.stack([frames, decoded], dim=2))}
+
+    def export(self, folder: Path) -> None:
+        """Save the autoencoder, with the mean and deviation of its latents over training frames in its config."""
+        batches = clip_batches(self.dataset, 32)
+        latents = []
+        for _ in range(NUM_STATISTICS_CLIPS // 32):
+            frames = next(batches).to(self.frame_vae.device).video[:, :, 0]
+            latents.append(self.frame_vae.encode(frames).latent_dist.mode())
+        std, mean = torch.std_mean(torch.cat(latents).double(), dim=(0, 2, 3))
+        self.frame_vae.register_to_config(latents_mean=mean.tolist(), latents_std=std.tolist())
+        self.frame_vae.save_pretrained(folder / "frame_vae")
+
+
+class ClipStage(Stage):
+    """What the stages on clips of frame latents share."""
+
+    config: AutoencoderConfig | GeneratorConfig
+    frame_vae: AutoencoderKL
+
+    def __init__(self, recipe: GloberRecipe, index: VideoIndex, augment: AugmentConfig) -> None:
+        self.recipe = recipe
+        clip = ClipConfig(num_frames=recipe.span, size=recipe.size, short_videos=recipe.short_videos)
+        self.dataset = ClipDataset(index, clip, augment, self.config.seed)
+        self._cache: LatentClips | None = None
+
+    def prepare(self, device: torch.device) -> None:
+        """Encode the data set, if the stage caches it."""
+        if self.config.cached_variants:
+            self._cache = LatentClips(self.dataset, self.frame_vae, self.config.cached_variants, device)
+
+    def batches(self, first: int, rank: int, world_size: int) -> Iterator[VideoBatch | LatentBatch]:
+        """Batches of clips, as latents if they are cached and as video if not."""
+        if self._cache is not None:
+            return self._cache.batches(self.config.batch_size, first, rank, world_size)
+        return clip_batches(self.dataset, self.config.batch_size, first, rank, world_size, self.config.num_workers)
+
+    def keyframe_latents(
+        self, batch: VideoBatch | LatentBatch, generator: torch.Generator
+    ) -> Float[Tensor, "b c k h w"]:
+        """The latents that the video encoder reads."""
+        keyframes = repeat(torch.tensor(self.recipe.keyframes), "k -> b k", b=len(batch.label)).to(batch.label.device)
+        latents = frame_latents(batch, keyframes, self.frame_vae, generator)
+        return rearrange(latents, "b k c h w -> b c k h w")
+
+
+class AutoencoderStage(ClipStage):
+    """Stage 2: the video autoencoder, L = L_recon + lambda_1 L_KL + lambda_2 L_CRA (paper Eq. 8)."""
+
+    name = "autoencoder"
+
+    def __init__(self, recipe: GloberRecipe, index: VideoIndex, frame_vae: AutoencoderKL) -> None:
+        self.config = config = recipe.autoencoder
+        super().__init__(recipe, index, config.augment)
+        self.frame_vae = frame_vae
+        self.schedule = build_scheduler(config.prediction)
+        self.video_encoder = build.video_encoder(recipe, frame_vae)
+        self.frame_decoder = build.frame_decoder(recipe, frame_vae)
+        self.condition_encoder = build.condition_encoder(recipe, index) if config.decoder.reads_condition else None
+        self.discriminator = build.discriminator(recipe, frame_vae) if config.cra_weight else None
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Video encoder and frame decoder, and where the recipe has them condition encoder and discriminator."""
+        parts = {
+            "video_encoder": self.video_encoder,
+            "frame_decoder": self.frame_decoder,
+            "condition_encoder": self.condition_encoder,
+            "discriminator": self.discriminator,
+        }
+        return {name: module for name, module in parts.items() if module is not None}
+
+    def frozen(self) -> dict[str, nn.Module]:
+        """The frame VAE."""
+        return {"frame_vae": self.frame_vae}
+
+    def ema(self) -> tuple[str, ...]:
+        """All but the discriminator."""
+        return tuple(name for name in super().ema() if name != "discriminator")
+
+    def players(self) -> list[Player]:
+        """The autoencoder, then its discriminator."""
+        trained = [module for name, module in self.modules().items() if name != "discriminator"]
+        parameters = [parameter for module in trained for parameter in module.parameters()]
+        players = [Player("autoencoder", parameters, self.config.optimizer)]
+        if self.discriminator is not None:
+            config = self.config.discriminator
+            players.append(
+                Player(
+                    "discriminator",
+                    list(self.discriminator.parameters()),
+                    config.optimizer,
+                    every=config.every,
+                    start=self.config.cra_start,
+                )
+            )
+        return players
+
+    def loss(self, player: str, batch: VideoBatch | LatentBatch, step: int, generator: torch.Generator) -> Losses:
+        """Loss of the autoencoder, or of the discriminator on a fresh draw of frames and noise."""
+        if player == "discriminator":
+            with torch.no_grad():
+                clean, reconstructed, *_ = self._reconstruct(batch, generator)
+            return self._discriminator_loss(clean[:, :2], reconstructed[:, :2])
+        clean, reconstructed, loss_recon, loss_kl = self._reconstruct(batch, generator)
+        loss = loss_recon + self.config.feature_kl_weight * loss_kl
+        terms = {"train/loss_recon": loss_recon, "train/loss_kl": loss_kl}
+        if self.discriminator is not None and step >= self.config.cra_start:
+            real, fake = self._judged(clean[:, :2]), self._judged(reconstructed[:, :2])
+            logits = self.discriminator(losses.frame_pairs(real, fake, losses.GENERATED_PAIRS))
+            terms["train/loss_cra"] = losses.cra_generator_loss(logits)
+            loss = loss + self.config.cra_weight * terms["train/loss_cra"]
+        return loss, terms
+
+    def _reconstruct(
+        self, batch: VideoBatch | LatentBatch, generator: torch.Generator
+    ) -> tuple[Float[Tensor, "b n c h w"], Float[Tensor, "b n c h w"], Tensor, Tensor]:
+        """One denoising step at random timesteps: clean latents, their estimates, denoising loss and KL."""
+        device, num_clips = batch.label.device, len(batch.label)
+        keyframes = self.keyframe_latents(batch, generator)
+        kept = draw_kept(num_clips, self.config.feature_dropout, generator)
+        keyframes = keyframes * rearrange(kept, "b -> b 1 1 1 1").to(keyframes)
+        mean, logvar = self.video_encoder(keyframes)
+        feature = mean + (0.5 * logvar).exp() * draw_normal(mean, generator)
+
+        frames = draw_targets(num_clips, self.recipe.span, self.config.num_targets, generator).to(device)
+        clean = frame_latents(batch, frames, self.frame_vae, generator)
+        flat = rearrange(clean, "b n c h w -> (b n) c h w")
+        timestep = draw_timesteps(len(flat), generator).to(device)
+        noise = draw_normal(flat, generator)
+        noisy = losses.add_noise(flat, noise, timestep, self.schedule)
+
+        num_targets = frames.shape[1]
+        control = self.frame_decoder.control(
+            repeat(feature, "b c h w -> (b n) c h w", n=num_targets), frames.flatten() / self.recipe.span
+        )
+        context = self._context(batch, num_targets, generator)
+        prediction = self.frame_decoder(noisy, timestep, control, context)
+        target = losses.denoising_target(flat, noise, timestep, self.schedule, self.config.prediction)
+        estimate = losses.predicted_clean(noisy, prediction, timestep, self.schedule, self.config.prediction)
+        estimate = rearrange(estimate, "(b n) c h w -> b n c h w", n=num_targets)
+        return clean, estimate, F.mse_loss(prediction.float(), target), losses.kl_divergence(mean, logvar)
+
+    def _context(
+        self, batch: VideoBatch | LatentBatch, num_targets: int, generator: torch.Generator
+    ) -> Float[Tensor, "n l d"] | None:
+        if self.condition_encoder is None:
+            return None
+        kept = draw_kept(len(batch.label), self.config.condition_dropout, generator)
+        return repeat(encode_condition(self.condition_encoder, batch, kept), "b l d -> (b n) l d", n=num_targets)
+
+    def _judged(self, latents: Float[Tensor, "b 2 c h w"]) -> Float[Tensor, "b 2 c h w"]:
+        """What the discriminator looks at: latents, or frames decoded from them with their gradients."""
+        if self.config.discriminator.space == "latent":
+            return latents
+        frames = decode_frames(self.frame_vae, rearrange(latents, "b n c h w -> (b n) c h w"))
+        return rearrange(frames, "(b n) c h w -> b n c h w", n=2)
+
+    def _discriminator_loss(self, clean: Float[Tensor, "b 2 c h w"], estimate: Float[Tensor, "b 2 c h w"]) -> Losses:
+        assert self.discriminator is not None
+        with torch.no_grad():
+            real, fake = self._judged(clean), self._judged(estimate)
+        real_pairs, fake_pairs = losses.cra_discriminator_pairs(real, fake)
+        logits = self.discriminator(torch.cat([real_pairs, fake_pairs]))
+        real_logits, fake_logits = logits.split([len(real_pairs), len(fake_pairs)])
+        loss = losses.cra_discriminator_loss(real_logits, fake_logits)
+        return loss, {
+            "train/loss_disc": loss,
+            "train/logit_real": real_logits.mean(),
+            "train/logit_fake": fake_logits.mean(),
+        }
+
+    def preview(self, generator: torch.Generator) -> dict[str, np.ndarray]:
+        """Training clips, each followed by its reconstruction."""
+        del generator
+        index = self.dataset.index
+        condition_encoder = self.condition_encoder or build.condition_encoder(self.recipe, index)
+        pipeline = build.pipeline(
+            self.recipe, index, self.frame_vae, self.video_encoder, self.frame_decoder, None, condition_encoder
+        )
+        videos = []
+        for clip in to_frames(next(clip_batches(self.dataset, NUM_PREVIEWS)).video):
+            videos += [clip, pipeline.reconstruct(clip)]
+        return {"reconstruction": np.stack(videos)}
+
+    def export(self, folder: Path) -> None:
+        """Save what sampling needs: all but the discriminator."""
+        for name, module in self.modules().items():
+            if name != "discriminator":
+                module.save_pretrained(folder / name)
+
+
+class GeneratorStage(ClipStage):
+    """Stage 3: a diffusion model of the global features that the frozen video encoder gives (paper section 3.4)."""
+
+    name = "generator"
+
+    def __init__(
+        self,
+        recipe: GloberRecipe,
+        index: VideoIndex,
+        frame_vae: AutoencoderKL,
+        video_encoder: GloberVideoEncoder,
+        frame_decoder: GloberFrameDecoder,
+        condition_encoder: GloberLabelEncoder | GloberTextEncoder | None,
+    ) -> None:
+        self.config = config = recipe.generator
+        super().__init__(recipe, index, config.augment)
+        self.frame_vae = frame_vae
+        self.video_encoder = video_encoder
+        self.frame_decoder = frame_decoder
+        self.schedule = build_scheduler(config.prediction)
+        # trained here, unless the autoencoder stage already did
+        self.trains_condition = condition_encoder is None
+        self.condition_encoder = condition_encoder or build.condition_encoder(recipe, index)
+        self.feature_generator = build.feature_generator(recipe, frame_vae)
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The feature generator, and the condition encoder if it is not trained yet."""
+        trained: dict[str, nn.Module] = {"feature_generator": self.feature_generator}
+        return trained | ({"condition_encoder": self.condition_encoder} if self.trains_condition else {})
+
+    def frozen(self) -> dict[str, nn.Module]:
+        """All that earlier stages trained."""
+        frozen = {
+            "frame_vae": self.frame_vae,
+            "video_encoder": self.video_encoder,
+            "frame_decoder": self.frame_decoder,
+        }
+        return frozen | ({} if self.trains_condition else {"condition_encoder": self.condition_encoder})
+
+    def players(self) -> list[Player]:
+        """One optimizer."""
+        parameters = [parameter for module in self.modules().values() for parameter in module.parameters()]
+        return [Player("generator", parameters, self.config.optimizer)]
+
+    def prepare(self, device: torch.device) -> None:
+        """Encode the data set if it is cached, and measure the features' mean and deviation if they are normalised."""
+        super().prepare(device)
+        if not self.config.normalize_features:
+            return
+        generator = torch.Generator(device).manual_seed(self.config.seed)
+        batches = self.batches(0, 0, 1)
+        count = -(-NUM_STATISTICS_CLIPS // self.config.batch_size)
+        features = torch.cat([self._features(next(batches).to(device), generator) for _ in range(count)])
+        std, mean = torch.std_mean(features.double(), dim=(0, 2, 3))
+        self.feature_generator.feature_mean.copy_(rearrange(mean, "c -> c 1 1"))
+        self.feature_generator.feature_std.copy_(rearrange(std, "c -> c 1 1"))
+
+    def loss(self, player: str, batch: VideoBatch | LatentBatch, step: int, generator: torch.Generator) -> Losses:
+        """Denoise global features under their condition."""
+        del player, step
+        clean = self.feature_generator.normalize(self._features(batch, generator))
+        timestep = draw_timesteps(len(clean), generator)
+        noise = draw_normal(clean, generator)
+        noisy = losses.add_noise(clean, noise, timestep, self.schedule)
+        kept = draw_kept(len(clean), self.config.condition_dropout, generator)
+        context = encode_condition(self.condition_encoder, batch, kept)
+        prediction = self.feature_generator(noisy, timestep, context)
+        target = losses.denoising_target(clean, noise, timestep, self.schedule, self.config.prediction)
+        loss = F.mse_loss(prediction.float(), target)
+        return loss, {}
+
+    @torch.no_grad()
+    def _features(self, batch: VideoBatch | LatentBatch, generator: torch.Generator) -> Float[Tensor, "b c h w"]:
+        """The posterior's mean, as the authors take it."""
+        mean, _ = self.video_encoder(self.keyframe_latents(batch, generator))
+        return mean.float()
+
+    def pipeline(self) -> GloberPipeline:
+        """The whole model as it stands."""
+        return build.pipeline(
+            self.recipe,
+            self.dataset.index,
+            self.frame_vae,
+            self.video_encoder,
+            self.frame_decoder,
+            self.feature_generator,
+            self.condition_encoder,
+        )
+
+    def preview(self, generator: torch.Generator) -> dict[str, np.ndarray]:
+        """Sampled videos: one of each class, or one of each of the first captions, as the recipe has it."""
+        del generator
+        pipeline = self.pipeline()
+        wishes: list[dict[str, int | str]] = [{} for _ in range(NUM_PREVIEWS)]
+        if self.recipe.condition == "label":
+            wishes = [{"label": label} for label in range(min(len(self.dataset.index.classes), 2 * NUM_PREVIEWS))]
+        elif self.recipe.condition == "caption":
+            wishes = [{"prompt": entry.text} for entry in self.dataset.entries[:NUM_PREVIEWS]]
+        videos = [pipeline(video=number, **wish).frames for number, wish in enumerate(wishes)]
+        return {"samples": np.stack(videos)}
+
+    def export(self, folder: Path) -> None:
+        """Save the feature generator and the condition encoder."""
+        self.feature_generator.save_pretrained(folder / "feature_generator")
+        self.condition_encoder.save_pretrained(folder / "condition_encoder")
+
+
+def draw_normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal noise of the shape, dtype and device of `like`."""
+    return torch.randn(like.shape, generator=generator, device=generator.device).to(like)
+
+
+def draw_timesteps(count: int, generator: torch.Generator) -> Int[Tensor, " n"]:
+    """Uniform over 0..999, for each sample on its own."""
+    return torch.randint(1000, (count,), generator=generator, device=generator.device)
+
+
+def draw_kept(count: int, dropout: float, generator: torch.Generator) -> Tensor:
+    """Bool "n": false with probability `dropout`."""
+    return torch.rand(count, generator=generator, device=generator.device) >= dropout
+
+
+def draw_targets(num_clips: int, span: int, num_targets: int, generator: torch.Generator) -> Int[Tensor, "b n"]:
+    """Draw `num_targets` different frames of each clip, uniformly; the first two of a row are in order of time.
+
+    The CRA loss pairs those two. The authors draw with replacement, which now and then pairs a frame with itself.
+    """
+    scores = torch.rand(num_clips, span, generator=generator, device=generator.device)
+    frames = scores.argsort(dim=1)[:, :num_targets]
+    return torch.cat([frames[:, :2].sort(dim=1).values, frames[:, 2:]], dim=1)
+
+
+def encode_condition(
+    encoder: GloberLabelEncoder | GloberTextEncoder, batch: VideoBatch | LatentBatch, kept: Tensor
+) -> Float[Tensor, "b l d"]:
+    """Tokens of each clip's label or caption, the null condition where `kept` is false."""
+    if isinstance(encoder, GloberLabelEncoder):
+        return encoder(torch.where(kept, batch.label, -1))
+    return encoder.encode([text if keep else "" for text, keep in zip(batch.text, kept.tolist(), strict=True)])

@@ -1,0 +1,103 @@
+"""All stages of a run, in order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from longtake.core.files import remove, write_json
+from longtake.core.randomness import derive_seed
+from longtake.training.checkpoint import Identity, newest_checkpoint, stored_upstream
+from longtake.training.engine import default_reporter, train_stage
+from longtake.training.processes import run_on_main
+from longtake.training.reporter import Reporter
+from longtake.training.run_folder import RunFolder
+from longtake.training.stage import Stage
+from longtake.training.trainer import name_key
+
+
+def train_stages(
+    factories: Mapping[str, Callable[[Path], Stage]],
+    run: RunFolder,
+    *,
+    resume: bool = False,
+    max_steps: int | None = None,
+    config: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    reporter: Reporter | None = None,
+) -> None:
+    """Train stages in order, each built when its turn comes from what the earlier ones exported.
+
+    Args:
+        factories: stage name -> function of the run's components folder that builds the stage. Initial weights may
+            be drawn from torch's global random state, which is seeded from `seed` and the stage's name.
+        run: the folder; it must be empty or missing unless `resume`.
+        resume: go on where the run stopped. Finished stages are skipped; a stage whose earlier stages changed since
+            is put aside and trained afresh. A missing or empty folder is started.
+        max_steps: caps every stage; schedules still follow the stage's `steps`.
+        config: settings of the run, JSON-able, written to config.json; on resume, changes are reported.
+        seed: of initial weights.
+        reporter: where messages and progress go.
+
+    Raises `UserError` as `RunFolder.start` and `train_stage` do.
+    """
+    reporter = reporter or default_reporter()
+    changes = run_on_main(lambda: run.start(config or {}, resume=resume))
+    if changes:
+        reporter.message(f"warning: settings changed since this run was last started: {', '.join(changes)}")
+    upstream: dict[str, Identity] = {}
+    for name, factory in factories.items():
+        moved_to = run_on_main(partial(_put_stale_aside, run, name, upstream))
+        if moved_to:
+            reporter.message(
+                f"stage {name!r} starts afresh: the earlier stages it was trained on have changed "
+                f"(its old checkpoints are in {moved_to})"
+            )
+        torch.manual_seed(derive_seed(seed, name_key(name)))
+        stage = factory(run.components)
+        assert stage.name == name, f"factory {name!r} built stage {stage.name!r}"
+        last_step = min(stage.config.steps, max_steps or stage.config.steps)
+        finished = run_on_main(partial(_read_finished, run, name))
+        if finished and finished.step >= last_step:
+            reporter.message(f"stage {name!r} is finished (step {finished.step})")
+            upstream[name] = finished
+            continue
+        run_on_main(partial(remove, _finished_path(run, name)))
+        train_stage(stage, run, resume=resume, max_steps=max_steps, upstream=upstream, reporter=reporter)
+        upstream[name] = run_on_main(partial(_write_finished, run, name))
+
+
+def _finished_path(run: RunFolder, stage: str) -> Path:
+    return run.checkpoints(stage) / "finished.json"
+
+
+def _write_finished(run: RunFolder, stage: str) -> Identity:
+    checkpoint, _ = newest_checkpoint(run.checkpoints(stage))
+    assert checkpoint is not None, f"stage {stage!r} left no checkpoint"
+    write_json(_finished_path(run, stage), vars(checkpoint.identity))
+    return checkpoint.identity
+
+
+def _read_finished(run: RunFolder, stage: str) -> Identity | None:
+    path = _finished_path(run, stage)
+    if not path.is_file() or not (run.components / stage).is_dir():
+        return None
+    return Identity(**json.loads(path.read_text()))
+
+
+def _put_stale_aside(run: RunFolder, stage: str, upstream: Mapping[str, Identity]) -> Path | None:
+    """Move the checkpoints of a stage that was trained on other weights than `upstream`; return where to."""
+    folder = run.checkpoints(stage)
+    stored = stored_upstream(folder)
+    if stored is None or stored == dict(upstream):
+        return None
+    number = 1
+    while (aside := folder.with_name(f"{stage}.stale-{number}")).exists():
+        number += 1
+    folder.rename(aside)
+    return aside

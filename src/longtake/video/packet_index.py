@@ -1,0 +1,250 @@
+"""Which frames a container file holds and where its decoder can start: one demuxing pass, remembered per file.
+
+The truth that all of this must agree with is decoding the file from its beginning: frame `k` is the k-th frame that
+comes out. For most codecs every packet gives one frame, so the sorted presentation stamps of the packets are that list,
+at a hundredth of the cost of decoding. Where this does not hold the file is decoded once instead.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+
+import av
+import numpy as np
+
+from longtake.video.info import UNKNOWN_FPS, VideoError, VideoInfo, open_failure
+
+# One packet, one frame. Not here: VP8 (hidden reference frames have packets), MPEG-1/2 (field packets), old codecs.
+_ONE_FRAME_PER_PACKET = frozenset(
+    ("h264", "hevc", "vp9", "av1", "mpeg4", "gif", "mjpeg", "png", "ffv1", "prores", "huffyuv", "rawvideo", "qtrle")
+)
+# An MPEG-4 part 2 packet of so few bytes may be a "not coded" marker that gives no frame (packed B-frames, drops).
+_MPEG4_MARKER_BYTES = 24
+# Only real containers: a text file renamed to .mp4 must not be followed as a playlist to other files.
+_DEMUXERS = "mov,matroska,avi,gif,mpegts,mpeg,mpegvideo,flv,asf,ogg"
+_RATE_TOLERANCE = 0.03
+_SINGLE_THREAD_PIXELS = 640 * 480
+_MAX_THREADS = 4
+
+
+@dataclass(frozen=True)
+class Keyframe:
+    """A packet at which decoding can start."""
+
+    packet: int
+    """Its position among the packets of the stream, in file order."""
+    pts: int
+    dts: int | None
+    frame: int
+    """The first frame (in presentation order) that is complete when decoding starts here."""
+
+
+@dataclass(frozen=True, eq=False)
+class PacketIndex:
+    """The frames of a file in presentation order."""
+
+    info: VideoInfo
+    rotation: int
+    """Degrees counter-clockwise that the decoded picture must be turned for display: 0, 90, 180 or 270."""
+    stamps: np.ndarray | None
+    """Presentation stamp of every frame, increasing; None where the file's are missing, repeated or unordered."""
+    keyframes: tuple[Keyframe, ...]
+    """Where decoding may start, in the order of `frame`. Empty: only at the beginning of the file."""
+
+
+@dataclass(frozen=True)
+class _Packet:
+    pts: int | None
+    dts: int | None
+    size: int
+    is_keyframe: bool
+    is_discard: bool
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    pts: int | None
+    height: int
+    width: int
+    rotation: int
+
+    @classmethod
+    def of(cls, frame: av.VideoFrame) -> _Decoded:
+        # only right angles can be honoured exactly
+        return cls(frame.pts, frame.height, frame.width, round(frame.rotation / 90) * 90 % 360)
+
+
+@contextmanager
+def open_container(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """Open `path` and its first video stream for decoding; every failure is a `VideoError`."""
+    reason = open_failure(path)
+    if reason:
+        raise VideoError(f"{path}: {reason}")
+    try:
+        container = av.open(os.fspath(path.absolute()), container_options={"format_whitelist": _DEMUXERS})
+    except (av.FFmpegError, UnicodeError, ValueError) as error:
+        raise VideoError(f"{path}: not a readable video ({_describe(error)})") from error
+    with container:
+        streams = [stream for stream in container.streams.video if stream.codec_context is not None]
+        if not streams:
+            raise VideoError(f"{path}: no video stream that can be decoded")
+        stream = streams[0]
+        context = stream.codec_context
+        if context.width * context.height <= _SINGLE_THREAD_PIXELS:
+            context.thread_count = 1
+        else:
+            context.thread_type = "AUTO"
+            context.thread_count = min(_MAX_THREADS, os.cpu_count() or 1)
+        yield container, stream
+
+
+def packets_of(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
+    """Yield the whole packets of `stream`, from where the container stands to its end or to where demuxing fails."""
+    try:
+        for packet in container.demux(stream):
+            # The packet that a truncated file breaks off in is marked corrupt: it decodes to rubbish or not at all.
+            if packet.size and not packet.is_corrupt:
+                yield packet
+    except av.FFmpegError:
+        return
+
+
+def decode_packet(stream: av.VideoStream, packet: av.Packet | None) -> list[av.VideoFrame]:
+    """Decode one packet (None: flush), counting a packet that the decoder rejects as giving no frame."""
+    try:
+        return stream.codec_context.decode(packet)
+    except av.FFmpegError:
+        return []
+
+
+def packet_index(path: Path, *, decode: bool = False) -> PacketIndex:
+    """Return the index of `path`, remembered until the file changes.
+
+    With `decode` the frames are counted by decoding all of them. Raises `VideoError` if there is nothing to decode.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise VideoError(f"{path}: {open_failure(path) or error.strerror}") from error
+    return _remembered_index(path, decode, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _remembered_index(path: Path, decode: bool, size: int, mtime_ns: int) -> PacketIndex:
+    with open_container(path) as (container, stream):
+        packets, decoded = _scan(container, stream, decode=decode)
+        if not decoded:
+            raise VideoError(f"{path}: no frame could be decoded ({len(packets)} packets of {_codec(stream)})")
+        first = decoded[0]
+        if decode:
+            stamps = _increasing([frame.pts for frame in decoded])
+            num_frames = len(decoded)
+        else:
+            stamps = _stamps_of_packets(_codec(stream), packets, first.pts)
+            if stamps is None:
+                return _remembered_index(path, True, size, mtime_ns)
+            num_frames = len(stamps)
+        upright = first.rotation % 180 == 0
+        info = VideoInfo(
+            path=path,
+            num_frames=num_frames,
+            fps=_rate(stream, stamps),
+            height=first.height if upright else first.width,
+            width=first.width if upright else first.height,
+            codec=_codec(stream),
+            has_audio=bool(container.streams.audio),
+            announced_frames=_announced(container, stream, packets),
+        )
+    return PacketIndex(info, first.rotation, stamps, _keyframes(packets, stamps))
+
+
+def _scan(
+    container: av.container.InputContainer, stream: av.VideoStream, *, decode: bool
+) -> tuple[list[_Packet], list[_Decoded]]:
+    """Walk the whole stream; decode all of it, or only until the first frame is out."""
+    packets: list[_Packet] = []
+    decoded: list[_Decoded] = []
+    for packet in packets_of(container, stream):
+        packets.append(_Packet(packet.pts, packet.dts, packet.size, bool(packet.is_keyframe), bool(packet.is_discard)))
+        if decode or not decoded:
+            decoded.extend(map(_Decoded.of, decode_packet(stream, packet)))
+    if decode or not decoded:
+        decoded.extend(map(_Decoded.of, decode_packet(stream, None)))
+    return packets, decoded
+
+
+def _codec(stream: av.VideoStream) -> str:
+    """Return the name of the format, not of the decoder (av1, not libdav1d)."""
+    return str(stream.codec_context.codec.canonical_name)
+
+
+def _stamps_of_packets(codec: str, packets: list[_Packet], first: int | None) -> np.ndarray | None:
+    """Return the stamps of the frames as far as packets can tell, or None if the file has to be decoded to know."""
+    if codec not in _ONE_FRAME_PER_PACKET or first is None:
+        return None
+    if codec == "mpeg4" and any(packet.size <= _MPEG4_MARKER_BYTES for packet in packets):
+        return None
+    shown = [packet.pts for packet in packets if not packet.is_discard]
+    if any(pts is None for pts in shown):
+        return None
+    # Packets before the first frame that comes out lean on frames that the file does not hold (cut from a longer one).
+    return _increasing(sorted(pts for pts in shown if pts is not None and pts >= first))
+
+
+def _increasing(stamps: Sequence[int | None]) -> np.ndarray | None:
+    if any(pts is None for pts in stamps):
+        return None
+    array = np.array(stamps, dtype=np.int64)
+    return array if np.all(np.diff(array) > 0) else None
+
+
+def _keyframes(packets: list[_Packet], stamps: np.ndarray | None) -> tuple[Keyframe, ...]:
+    if stamps is None:
+        return ()
+    found = [
+        Keyframe(position, packet.pts, packet.dts, int(np.searchsorted(stamps, packet.pts)))
+        for position, packet in enumerate(packets)
+        if packet.is_keyframe and packet.pts is not None
+    ]
+    return tuple(sorted(found, key=lambda keyframe: (keyframe.frame, keyframe.packet)))
+
+
+def _rate(stream: av.VideoStream, stamps: np.ndarray | None) -> float:
+    nominal = float(stream.average_rate or stream.guessed_rate or 0)
+    measured = 0.0
+    if stamps is not None and len(stamps) > 1 and stream.time_base:
+        measured = float((len(stamps) - 1) / (Fraction(int(stamps[-1] - stamps[0])) * stream.time_base))
+    # The header's rate is exact where it holds (30000/1001), but a nominal one may say nothing about a variable rate.
+    if measured and not abs(nominal / measured - 1) < _RATE_TOLERANCE:
+        return measured
+    return nominal or UNKNOWN_FPS
+
+
+def _announced(container: av.container.InputContainer, stream: av.VideoStream, packets: list[_Packet]) -> int | None:
+    """Return the header's number of frames; for Matroska and WebM, which only hold a duration, duration times rate."""
+    if stream.frames > 0:
+        return int(stream.frames) - sum(packet.is_discard for packet in packets)
+    stamps = _increasing(sorted(packet.pts for packet in packets if packet.pts is not None))
+    if (
+        container.duration is None
+        or not stream.average_rate
+        or stamps is None
+        or len(stamps) < 2
+        or not stream.time_base
+    ):
+        return None
+    steps = np.diff(stamps) * float(stream.time_base * stream.average_rate)
+    # Stamps are rounded to milliseconds there; a variable rate makes the product meaningless.
+    if np.any(np.abs(steps - 1) > 0.1):
+        return None
+    return round(container.duration / av.time_base * float(stream.average_rate))
+
+
+def _describe(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).lower()

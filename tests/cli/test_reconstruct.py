@@ -1,0 +1,45 @@
+import json
+
+import numpy as np
+import pytest
+
+from longtake.metrics.frames import psnr
+from longtake.video import VideoReader, read_video
+
+
+def test_side_by_side_with_numbers(longtake, tiny_model, glober, videos, tmp_path):
+    out = tmp_path / "out"
+    outcome = longtake("reconstruct", tiny_model, videos / "bend" / "a.mp4", videos / "walk" / "a.mp4", "--out", out)
+    assert outcome.status == 0, outcome.err
+    assert {path.name for path in out.iterdir()} == {"a-000.mp4", "a-001.mp4", "contact-sheet.png", "metrics.json"}
+    with VideoReader(out / "a-000.mp4") as reader:
+        assert (reader.info.num_frames, reader.info.height, reader.info.width) == (8, 16, 32)
+
+    report = json.loads((out / "metrics.json").read_text())
+    first, second = report["videos"]
+    assert (first["label"], second["label"]) == ("bend", "walk")  # the folders the videos lie in
+    source = read_video(videos / "walk" / "a.mp4")
+    original = glober.fit(source)
+    expected = psnr(original, glober.reconstruct(source, label="walk"))
+    np.testing.assert_allclose(second["psnr_per_frame"], expected)
+    assert second["psnr"] == pytest.approx(expected.mean())
+    ceiling = psnr(original, glober.reconstruct_frames(source))
+    assert second["frame_autoencoder_alone"]["psnr"] == pytest.approx(ceiling.mean())
+    assert f"{second['psnr']:.2f}" in outcome.out
+    assert "mean" in outcome.out
+
+
+def test_videos_that_cannot_be_used(longtake, tiny_model, videos, tmp_path):
+    out = tmp_path / "out"
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"not a video")
+    short = tmp_path / "short.npy"
+    np.save(short, np.zeros((5, 16, 16, 3), np.uint8))
+    good = videos / "bend" / "a.mp4"
+    assert "broken.mp4" in longtake("reconstruct", tiny_model, good, broken, "--out", out).error_line
+    line = longtake("reconstruct", tiny_model, good, short, "--out", out).error_line
+    assert line == f"{short}: has 5 frames, but the model encodes 8"
+    assert "no such file" in longtake("reconstruct", tiny_model, tmp_path / "gone.mp4", "--out", out).error_line
+    assert "missing VIDEO" in longtake("reconstruct", tiny_model, "--out", out).error_line
+    assert "is a file" in longtake("reconstruct", tiny_model, good, "--out", broken).error_line
+    assert not out.exists()

@@ -1,0 +1,159 @@
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from longtake.core.errors import UserError
+from longtake.video import VideoReader
+
+
+def test_array_holds_the_frames_of_the_stream(longtake, tiny_model, glober, tmp_path):
+    out = tmp_path / "new" / "x.npy"
+    outcome = longtake("sample", tiny_model, "--out", out, "--label", "jump", "--seed", 3, "--steps", 2)
+    assert outcome.status == 0, outcome.err
+    expected = glober(label="jump", seed=3, num_inference_steps=2).frames
+    np.testing.assert_array_equal(np.load(out), expected)
+    assert outcome.err == ""
+    assert outcome.out.startswith(f"wrote {out}: 8 frames, 0.32 s at 25 fps, made in ")
+    assert outcome.out.count("\n") == 1
+
+
+def test_several_videos_in_one_array(longtake, tiny_model, glober, tmp_path):
+    out = tmp_path / "x.npy"
+    longtake("sample", tiny_model, "--out", out, "--count", 3, "--start", 2, "--stop", 7, "--chunk", 2, "--label", "1")
+    expected = glober(num_videos=3, start=2, stop=7, label=1).frames
+    assert np.load(out).shape == (3, 5, 16, 16, 3)
+    assert np.abs(np.load(out).astype(int) - expected).max() <= 1  # another chunk size rounds differently
+
+
+def test_stretch_reaches_the_model(longtake, tiny_model, glober, tmp_path):
+    longtake("sample", tiny_model, "--out", tmp_path / "x.npy", "--frames", 20, "--stretch", "--label", "bend")
+    expected = glober(20, stretch=True, label="bend").frames
+    assert np.abs(np.load(tmp_path / "x.npy").astype(int) - expected).max() <= 1
+
+
+def test_fps_changes_only_the_file(longtake, tiny_model, tmp_path):
+    outcome = longtake("sample", tiny_model, "--out", tmp_path / "x.mp4", "--fps", 8)
+    assert "8 frames, 1.00 s at 8 fps" in outcome.out
+    with VideoReader(tmp_path / "x.mp4") as reader:
+        assert reader.info.num_frames == 8
+        assert reader.info.fps == 8
+
+
+def test_several_files_are_numbered(longtake, tiny_model, tmp_path):
+    outcome = longtake("sample", tiny_model, "--out", tmp_path / "x.mp4", "--count", 2, "--stop", 3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x-000.mp4", "x-001.mp4"]
+    assert f"{tmp_path}/x-000.mp4 .. x-001.mp4: 2 videos of 3 frames" in outcome.out
+
+
+def test_folder_gets_a_file_per_video(longtake, tiny_model, tmp_path):
+    longtake("sample", tiny_model, "--out", tmp_path / "videos", "--stop", 3)
+    longtake("sample", tiny_model, "--out", tmp_path / "frames", "--stop", 3, "--count", 2, "--folder-format", "png")
+    assert [path.name for path in (tmp_path / "videos").iterdir()] == ["video-000.mp4"]
+    assert sorted(path.name for path in (tmp_path / "frames").iterdir()) == ["video-000", "video-001"]
+    with VideoReader(tmp_path / "frames" / "video-001") as reader:
+        assert reader.info.num_frames == 3
+
+
+def test_contact_sheet_has_a_row_per_video(longtake, tiny_model, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    outcome = longtake(
+        *("sample", tiny_model, "--out", tmp_path / "x.npy", "--count", 2, "--contact-sheet", sheet, "--chunk", 3)
+    )
+    assert outcome.status == 0, outcome.err
+    frames = np.load(tmp_path / "x.npy")
+    picture = np.asarray(Image.open(sheet))
+    assert picture.shape == (2 + 2 * 130, 2 + 8 * 130, 3)
+    # 16 pixels are shown as 128, with 2 between; look at the middle of each block of the eighth frame of each row
+    left = 2 + 7 * 130 + 4
+    for row in range(2):
+        top = 2 + row * 130 + 4
+        np.testing.assert_array_equal(picture[top : top + 124 : 8, left : left + 124 : 8], frames[row, 7])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--frames", "0"], "--frames must be at least 1, not 0"),
+        (["--frames", "-3"], "--frames must be at least 1, not -3"),
+        (["--count", "0"], "--count must be at least 1, not 0"),
+        (["--steps", "0"], "--steps must be at least 1, not 0"),
+        (["--fps", "0"], "--fps must be above 0, not 0.0"),
+        (["--fps", "nan"], "--fps must be above 0, not nan"),
+        (["--start", "-1"], "--start must be at least 0, not -1"),
+        (["--start", "4", "--stop", "4"], "--stop must be above --start (4), not 4"),
+        (["--frames", "some"], "--frames takes INT, not 'some'"),
+        (["--contact-sheet", "sheet.jpg"], "unknown contact sheet format '.jpg'; did you mean '.png'? (known: .png)"),
+    ],
+)
+def test_bad_options_before_any_model_is_loaded(longtake, monkeypatch, tmp_path, options, message):
+    monkeypatch.setattr("longtake.load", lambda *_, **__: pytest.fail("the model was loaded"))
+    assert longtake("sample", "any", "--out", tmp_path / "new" / "x.mp4", *options).error_line == message
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--label", "bent"], "unknown label 'bent'; did you mean 'bend'? (known: bend, jump, walk, wave2)"),
+        (["--frames", "9"], "--stretch"),
+        (["--start", "8"], "8"),
+        (["--prompt", "a dog"], "prompt"),
+    ],
+)
+def test_what_the_model_refuses_leaves_nothing_behind(longtake, tiny_model, tmp_path, options, message):
+    line = longtake("sample", tiny_model, "--out", tmp_path / "new" / "x.mp4", *options).error_line
+    assert message in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_model(longtake, tmp_path):
+    line = longtake("sample", "no-such-model", "--out", tmp_path / "x.mp4").error_line
+    assert "no-such-model" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_outputs_that_cannot_be_written(longtake, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    (tmp_path / "folder.mp4").mkdir()
+    for out, reason in (
+        (tmp_path / "file" / "x.mp4", "is not a folder"),
+        (tmp_path / "file", "is a file"),
+        (tmp_path / "folder.mp4", "is a folder"),
+        (tmp_path / "x.mp5", "did you mean '.mp4'?"),
+    ):
+        line = longtake("sample", "any", "--out", out).error_line
+        assert reason in line
+        assert out.suffix in line
+    assert (tmp_path / "file").read_text() == "not a folder"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_output_without_permission(longtake, tmp_path):
+    tmp_path.chmod(0o500)
+    assert "no permission" in longtake("sample", "any", "--out", tmp_path / "x.mp4").error_line
+
+
+def test_failure_midway_leaves_nothing(longtake, monkeypatch, tmp_path):
+    class Failing:
+        class config:  # noqa: N801 -- stands in for the configuration object of a pipeline
+            span, fps = 8, 25
+
+        def stream(self, num_frames, *, video, start, stop, seed, chunk):
+            yield np.zeros((4, 16, 16, 3), np.uint8)
+            raise UserError("the second chunk fails")
+
+    monkeypatch.setattr("longtake.load", lambda *_, **__: Failing())
+    assert longtake("sample", "any", "--out", tmp_path / "x.mp4").error_line == "the second chunk fails"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_that_a_family_lacks_are_named(longtake, monkeypatch, tmp_path):
+    class Unconditional:
+        def stream(self, num_frames, *, video, start, stop, seed, chunk):
+            return iter(())
+
+    monkeypatch.setattr("longtake.load", lambda *_, **__: Unconditional())
+    line = longtake("sample", "any", "--out", tmp_path / "x.mp4", "--guidance", 3).error_line
+    assert line == "any (Unconditional) takes no --guidance"

@@ -1,0 +1,79 @@
+import json
+
+import numpy as np
+import pytest
+
+from longtake.core.errors import UserError
+from longtake.data.check import check_folder
+from longtake.data.config import ClipConfig
+from longtake.data.index import index_folder
+
+
+@pytest.fixture
+def root(make_folder):
+    root = make_folder({"p/a.npy": 20, "p/b.npy": 40, "q/c.npy": 5}, height=8, width=12)
+    (root / "q" / "broken.npy").write_bytes(b"broken")
+    (root / "r").mkdir()
+    np.save(root / "r" / "still.npy", np.full((33, 8, 8, 3), 7, np.uint8))
+    (root / "captions.json").write_text('{"p/a.npy": "a caption"}')
+    return root
+
+
+def test_report_by_value(root):
+    report = check_folder(root)
+    rate = f"{index_folder(root).entries[0].info.fps:.6g}"
+    assert report.num_videos == 5
+    assert report.num_readable == 4
+    assert report.num_usable == 3
+    assert report.num_frames == 98
+    assert report.seconds == pytest.approx(98 / float(rate))
+    assert report.clip_span == 16
+    assert report.sizes == {"12x8": 3, "8x8": 1}
+    assert list(report.sizes) == ["12x8", "8x8"]
+    assert report.frame_rates == {rate: 4}
+    assert report.lengths == {"1-15": 1, "16-31": 1, "32-63": 2}
+    assert report.classes == {"p": 2, "q": 1, "r": 1}
+    assert report.num_captions == 1
+    assert report.num_audio == 0
+    assert list(report.unreadable) == ["q/broken.npy"]
+    assert report.suspicious == {"r/still.npy": "all 33 frames are the same"}
+    assert report.too_short == {"q/c.npy": "too short: 5 frames, a clip needs 16"}
+    assert json.loads(json.dumps(report.to_json())) == report.to_json()
+
+
+def test_lines_name_every_problem(root):
+    text = "\n".join(check_folder(root).lines())
+    assert f"{root}: 3 of 5 videos usable for clips of 16 frames" in text
+    assert "unreadable: q/broken.npy: " in text
+    assert "left out: q/c.npy: too short" in text
+    assert "suspicious: r/still.npy: all 33" in text
+    assert "classes: p (2), q (1), r (1)" in text
+
+
+def test_the_clip_decides_what_is_too_short(root):
+    report = check_folder(root, ClipConfig(num_frames=3, mode="step", step=2))
+    assert report.clip_span == 5
+    assert report.too_short == {}
+    assert report.num_usable == 4
+
+
+def test_threads_change_nothing_and_progress_ends_at_its_total(root):
+    calls = []
+    report = check_folder(root, num_workers=2, progress=lambda done, total: calls.append((done, total)))
+    assert report == check_folder(root)
+    assert {total for _, total in calls} == {10}
+    assert [done for done, _ in calls] == list(range(1, 11))
+    quick = []
+    check_folder(root, decode=False, progress=lambda done, total: quick.append((done, total)))
+    assert quick[-1] == (5, 5)
+
+
+def test_without_decoding_only_headers_count(root):
+    report = check_folder(root, decode=False)
+    assert list(report.unreadable) == ["q/broken.npy"]
+    assert report.suspicious == {}
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(UserError, match="is empty"):
+        check_folder(tmp_path)

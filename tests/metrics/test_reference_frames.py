@@ -1,0 +1,64 @@
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from einops import rearrange
+
+from longtake.core.errors import UserError
+from longtake.metrics.frames import psnr, ssim
+
+FIXTURES = Path(os.environ.get("LONGTAKE_FIXTURES", Path(__file__).parents[2] / "../shared/fixtures")) / "metrics"
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """Stored videos, and PSNR and SSIM of their frames by the public implementation papers use."""
+    if not FIXTURES.is_dir():
+        pytest.skip(f"no fixtures in {FIXTURES}")
+    arrays = np.load(FIXTURES / "vectors.npz")
+    first, second = (rearrange(arrays[name], "b t c h w -> b t h w c") for name in ("video_a", "video_b"))
+    return first, second, json.loads((FIXTURES / "expected.json").read_text())["frame"]
+
+
+def test_psnr_of_reference_videos(reference):
+    first, second, expected = reference
+    found = [psnr(x, y) for x, y in zip(first, second, strict=True)]
+    np.testing.assert_allclose(found, expected["psnr_per_video_per_frame"], rtol=1e-9)
+
+
+def test_ssim_of_reference_videos(reference):
+    first, second, expected = reference
+    found = [ssim(x, y) for x, y in zip(first, second, strict=True)]
+    np.testing.assert_allclose(found, expected["ssim_per_video_per_frame"], rtol=1e-7)
+
+
+def test_psnr_by_hand():
+    black = np.zeros((2, 12, 12, 3), np.uint8)
+    other = black.copy()
+    other[1] = 51  # a fifth of the range: mse 0.04
+    np.testing.assert_allclose(psnr(black, other), [100, -10 * np.log10(0.04)])
+
+
+def test_floats_and_bytes_agree():
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (2, 3, 16, 20, 3), dtype=np.uint8)
+    np.testing.assert_allclose(psnr(x, y), psnr(x / 255, y / 255))
+    np.testing.assert_allclose(ssim(x, y), ssim(x / 255, y / 255))
+
+
+def test_ssim_of_equal_and_of_constant_frames():
+    x = np.full((1, 11, 11, 3), 0.2)
+    y = np.full((1, 11, 11, 3), 0.6)
+    np.testing.assert_allclose(ssim(x, x), 1)
+    # no variance: only the luminance term is left
+    np.testing.assert_allclose(ssim(x, y), (2 * 0.2 * 0.6 + 1e-4) / (0.2**2 + 0.6**2 + 1e-4))
+
+
+def test_shapes_that_cannot_be_compared():
+    x = np.zeros((2, 12, 12, 3), np.uint8)
+    with pytest.raises(UserError, match="same shape"):
+        psnr(x, x[:1])
+    with pytest.raises(UserError, match="at least 11 x 11"):
+        ssim(x[:, :8], x[:, :8])
