@@ -172,5 +172,5 @@ def test_a_hub_id_loads_what_the_hub_hands_over(saved, monkeypatch, glober):
 
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda url, timeout: None)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", fetch_file)
-    monkeypatch.setattr("longtake.glober.pipeline.snapshot_download", lambda hub_id, **options: str(saved))
+    monkeypatch.setattr("longtake.nn.pipeline.snapshot_download", lambda hub_id, **options: str(saved))
     assert np.array_equal(models.load("owner/tiny", "cpu")(2, label=0).frames, glober(2, label=0).frames)

@@ -28,6 +28,14 @@ def test_save_and_load_give_the_same_video_and_settings(build_glober, tmp_path, 
     assert index["frame_decoder"] == ["longtake.glober.frame_decoder", "GloberFrameDecoder"]
 
 
+def test_saving_a_loaded_pipeline_leaves_no_path_behind(build_glober, tmp_path):
+    build_glober().save_pretrained(tmp_path / "first")
+    GloberPipeline.from_pretrained(str(tmp_path / "first")).save_pretrained(tmp_path / "second")
+    for file in (tmp_path / "second").rglob("*.json"):
+        assert str(tmp_path) not in file.read_text(), file
+    assert GloberPipeline.from_pretrained(str(tmp_path / "second"))(1, label=0).frames.shape == (1, 16, 16, 3)
+
+
 def test_half_precision_files_load_as_float32_and_look_the_same(build_glober, tmp_path):
     pipe = build_glober()
     expected = pipe(label=2).frames
@@ -70,8 +78,6 @@ def test_a_gpu_draws_the_same_video(build_glober, dtype, tolerance):
 
 
 def test_the_hub_hands_over_a_folder(build_glober, tmp_path, monkeypatch):
-    from longtake.glober import pipeline
-
     pipe = build_glober()
     pipe.save_pretrained(tmp_path)
     asked = []
@@ -80,7 +86,7 @@ def test_the_hub_hands_over_a_folder(build_glober, tmp_path, monkeypatch):
         asked.append((repository, options["revision"]))
         return str(tmp_path)
 
-    monkeypatch.setattr(pipeline, "snapshot_download", snapshot)
+    monkeypatch.setattr("longtake.nn.pipeline.snapshot_download", snapshot)
     loaded = GloberPipeline.from_pretrained("owner/glober", revision="v1")
     assert asked == [("owner/glober", "v1")]
     assert np.array_equal(loaded(2, label=0).frames, pipe(2, label=0).frames)

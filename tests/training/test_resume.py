@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -11,13 +12,17 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
-from toy_stages import CONFIG, Adversarial, Regression
+from safetensors.torch import load_file
+from toy_stages import CONFIG, Adversarial, Plain, Regression, main
 
 from longtake.core.errors import UserError
 from longtake.training.engine import train_stage
 from longtake.training.interrupt import TrainingInterruptedError
+from longtake.training.reporter import Reporter
+from longtake.training.run import train_stages
 from longtake.training.run_folder import RunFolder
 
 SCRIPT = Path(__file__).with_name("toy_stages.py")
@@ -25,7 +30,7 @@ STAGES = ("regression", "adversarial")
 
 
 def command(out: Path, *options: str, processes: int = 1) -> list[str]:
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", "0"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     return [sys.executable, *(launcher if processes > 1 else []), str(SCRIPT), str(out), *options]
 
 
@@ -33,26 +38,27 @@ def environment() -> dict[str, str]:
     return {**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
 
 
-def train(out: Path, *options: str, processes: int = 1) -> str:
+def train(out: Path, *options: str, processes: int = 1) -> None:
+    if processes == 1:
+        assert main([str(out), *options]) == 0
+        return
     done = subprocess.run(
         command(out, *options, processes=processes), env=environment(), capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    return done.stderr
 
 
 def train_and_kill(out: Path, stage: str, step: int, *options: str, processes: int = 1) -> None:
-    """Kill the whole process group without warning as soon as a checkpoint of `step` or later is there."""
-    process = subprocess.Popen(
-        command(out, "--pause", "0.05", *options, processes=processes), env=environment(), start_new_session=True
-    )
+    """Kill the launcher and its processes without warning soon after a checkpoint of `step` or later is there."""
+    process = subprocess.Popen(command(out, "--pause", "0.05", *options, processes=processes), env=environment())
     deadline = time.monotonic() + 60
     while not any(int(p.name[5:]) >= step for p in (out / "checkpoints" / stage).glob("step-*")):
         assert time.monotonic() < deadline, "no checkpoint appeared"
         assert process.poll() is None, "the run ended before it could be killed"
         time.sleep(0.01)
-    time.sleep(0.07)  # into the middle of a later step
-    os.killpg(process.pid, signal.SIGKILL)
+    time.sleep(random.random() * 0.2)  # into a later step, wherever that is
+    for started in [*psutil.Process(process.pid).children(recursive=True), process]:
+        started.kill()
     process.wait()
 
 
@@ -60,7 +66,9 @@ def weights(out: Path, step: int = CONFIG.steps) -> dict[str, bytes]:
     files = {}
     for stage in STAGES:
         folder = out / "checkpoints" / stage / f"step-{step:08d}"
-        files |= {f"{stage}/{name}": (folder / name).read_bytes() for name in ("modules.safetensors", "ema.safetensors")}
+        files |= {
+            f"{stage}/{name}": (folder / name).read_bytes() for name in ("modules.safetensors", "ema.safetensors")
+        }
         files[f"{stage}/export"] = (out / "components" / stage / "network.safetensors").read_bytes()
     return files
 
@@ -68,6 +76,17 @@ def weights(out: Path, step: int = CONFIG.steps) -> dict[str, bytes]:
 def records(out: Path) -> list[dict]:
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     return sorted(({k: v for k, v in r.items() if k != "time"} for r in lines), key=lambda r: (r["stage"], r["step"]))
+
+
+def assert_equals_one_process_with_twice_the_batch(two: Path, one: Path, reporter: Reporter) -> None:
+    config = replace(CONFIG, batch_size=2 * CONFIG.batch_size, ema_decay=0.9, accumulation=2)
+    train_stages({"plain": lambda components: Plain(config)}, RunFolder(one), reporter=reporter)
+    name = "checkpoints/plain/step-00000012/modules.safetensors"
+    expected, found = load_file(one / name), load_file(two / name)
+    for key, value in expected.items():
+        torch.testing.assert_close(found[key], value, rtol=1e-4, atol=1e-6)
+    losses = [[r["train/loss_recon"] for r in records(out) if r["stage"] == "plain"] for out in (two, one)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_resume_after_kill_equals_straight_run(tmp_path):
@@ -82,13 +101,14 @@ def test_resume_after_kill_equals_straight_run(tmp_path):
 
 
 @pytest.mark.slow
-def test_resume_after_kill_equals_straight_run_on_two_processes(tmp_path):
+def test_resume_after_kill_equals_straight_run_on_two_processes(tmp_path, reporter):
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     train(straight, processes=2)
     train_and_kill(killed, "adversarial", 6, processes=2)
     train(killed, "--resume", processes=2)
     assert weights(killed) == weights(straight)
     assert records(killed) == records(straight)
+    assert_equals_one_process_with_twice_the_batch(straight, tmp_path / "single", reporter)
     trainer = json.loads((straight / "checkpoints/adversarial/step-00000012/trainer.json").read_text())
     assert trainer["world_size"] == 2
 
@@ -134,13 +154,12 @@ def test_sigterm_saves_the_current_step_and_resumes(tmp_path, reporter):
 def test_changed_optimizer_settings_hold_after_resume(tmp_path, reporter):
     run = RunFolder(tmp_path)
     train_stage(Regression(), run, max_steps=3, reporter=reporter)
-    before = {k: v.clone() for k, v in Regression().network.state_dict().items()}
-    frozen = replace(CONFIG, optimizer=replace(CONFIG.optimizer, lr=0.0))
-    stage = Regression(frozen)
+    before = load_file(run.checkpoints("regression") / "step-00000003" / "modules.safetensors")
+    still = replace(CONFIG, optimizer=replace(CONFIG.optimizer, lr=0.0))
+    stage = Regression(still)
     train_stage(stage, run, resume=True, reporter=reporter)
-    saved = [torch.load(p / "optimizers.pt", weights_only=True) for p in run.checkpoints("regression").glob("step-*")]
-    assert all(s["players"]["network"]["param_groups"][0]["lr"] == 0.0 for s in saved)
-    assert before.keys() == stage.network.state_dict().keys()
+    for key, value in stage.network.state_dict().items():
+        assert torch.equal(value, before[f"network.{key}"])
 
 
 def test_engine_refuses_checkpoints_without_resume(tmp_path, reporter):

@@ -77,6 +77,12 @@ class Regression(Stage):
         save_file(self.network.state_dict(), folder / "network.safetensors")
 
 
+class Plain(Regression):
+    """Without randomness, so that two processes can be compared with one."""
+
+    name = "plain"
+
+
 class Adversarial(Regression):
     """A generator learns to please a discriminator, which steps after it in every second step."""
 
@@ -112,16 +118,17 @@ class Adversarial(Regression):
         return {"noise": frames.cpu().numpy().astype(np.uint8)}
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--max-steps", type=int)
     parser.add_argument("--steps", type=int, default=CONFIG.steps)
     parser.add_argument("--pause", type=float, default=0.0)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     config = replace(CONFIG, steps=args.steps, ema_decay=0.9, accumulation=2)
     factories = {
+        "plain": lambda components: Plain(config),
         "regression": lambda components: Regression(config, noise=0.1, pause=args.pause),
         "adversarial": lambda components: Adversarial(config, components, pause=args.pause),
     }
@@ -134,4 +141,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

@@ -23,7 +23,7 @@ TEXT_ENCODER_HEAD_DIM = 32
 
 
 def pretrained_frame_vae(folder: str) -> AutoencoderKL:
-    """Load a frame VAE from a diffusers folder. Raises `UserError` if there is none: never a random one in its place."""
+    """Load a frame VAE from a diffusers folder. Raises `UserError` if there is none: random weights would train on."""
     if not (Path(folder) / "config.json").is_file():
         raise UserError(f"no frame VAE in {folder}: a diffusers folder with config.json and weights is needed")
     try:
@@ -33,7 +33,7 @@ def pretrained_frame_vae(folder: str) -> AutoencoderKL:
 
 
 def latent_size(recipe: GloberRecipe, frame_vae: AutoencoderKL) -> int:
-    """Height and width of frame latents. Raises `UserError` if the frame VAE cannot halve `size` as often as it must."""
+    """Height and width of frame latents. Raises `UserError` if `size` cannot be halved as often as the VAE does."""
     factor = 2 ** (len(frame_vae.config.block_out_channels) - 1)
     if recipe.size % factor:
         raise UserError(f"size {recipe.size} is not a multiple of the frame VAE's downsampling factor {factor}")

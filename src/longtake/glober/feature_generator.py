@@ -93,7 +93,9 @@ class GloberFeatureGenerator(ModelMixin, ConfigMixin):
         if hidden_size % 4:
             raise UserError(f"hidden_size must be a multiple of 4, not {hidden_size}")
         self.patch_embedding = nn.Conv2d(feature_channels, hidden_size, patch_size, stride=patch_size)
-        self.register_buffer("position_embedding", sincos_positions(feature_size // patch_size, hidden_size)[None])
+        # fixed, yet a parameter as in DiT, whose published sizes count it
+        positions = sincos_positions(feature_size // patch_size, hidden_size)[None]
+        self.position_embedding = nn.Parameter(positions, requires_grad=False)
         self.context_embedding = nn.Linear(context_dim, hidden_size)
         self.timestep_embedding = SinusoidMLP(TIMESTEP_DIM, hidden_size)
         self.modulation_for_all = nn.Linear(hidden_size, 6 * hidden_size) if shared_modulation else None

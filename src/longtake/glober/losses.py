@@ -54,7 +54,7 @@ def denoising_target(
     schedule: NoiseSchedule,
     prediction_type: str,
 ) -> Float[Tensor, "n c h w"]:
-    """What the network is asked for: the noise ("epsilon", paper Eq. 7), or v = sqrt(ab) n - sqrt(1-ab) z_0 ("v_prediction")."""
+    """What the network must predict: the noise n (paper Eq. 7), or for v_prediction sqrt(ab) n - sqrt(1-ab) z_0."""
     if prediction_type == "epsilon":
         return noise
     assert prediction_type == "v_prediction", prediction_type
@@ -95,7 +95,7 @@ def frame_pairs(
 def cra_discriminator_pairs(
     real: Float[Tensor, "b 2 c h w"], fake: Float[Tensor, "b 2 c h w"]
 ) -> tuple[Float[Tensor, "b c 2 h w"], Float[Tensor, "m c 2 h w"]]:
-    """Return the real pairs <x_i, x_j> and the five kinds of fake pairs (m = 5b) that the discriminator learns to tell apart."""
+    """Return the real pairs <x_i, x_j> and all fake ones, five kinds (m = 5b), for the discriminator to tell apart."""
     return frame_pairs(real, fake, [("real_i", "real_j")]), frame_pairs(
         real, fake, [*GENERATED_PAIRS, *DISORDERED_PAIRS]
     )
@@ -104,7 +104,7 @@ def cra_discriminator_pairs(
 def cra_discriminator_loss(real_logits: Float[Tensor, " b"], fake_logits: Float[Tensor, " m"]) -> Float[Tensor, ""]:
     """Hinge loss, the mean over all 6b pairs.
 
-    Paper Eq. 10 prints log(1 - D(real)) + log D(fake), which is unbounded when minimised; the authors' code is this hinge.
+    Paper Eq. 10 prints log(1 - D(real)) + log D(fake), which has no lower bound; the authors' code is this hinge.
     """
     return F.relu(torch.cat([1.0 - real_logits, 1.0 + fake_logits])).mean()
 

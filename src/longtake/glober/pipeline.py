@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline
+from diffusers import AutoencoderKL
 from diffusers.utils import BaseOutput
 from einops import rearrange, repeat
-from huggingface_hub import snapshot_download
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
@@ -28,6 +27,7 @@ from longtake.glober.frame_decoder import GloberFrameDecoder
 from longtake.glober.frame_vae import decode_frames, encode_frames
 from longtake.glober.request import RECOMMENDED, SamplingOptions
 from longtake.glober.video_encoder import GloberVideoEncoder
+from longtake.nn.pipeline import PretrainedPipeline
 
 Frames = UInt8[np.ndarray, "t h w 3"]
 
@@ -43,14 +43,15 @@ class GloberPipelineOutput(BaseOutput):
     frames: np.ndarray
 
 
-class GloberPipeline(DiffusionPipeline):
+class GloberPipeline(PretrainedPipeline):
     """GLOBER: a feature generator makes the global feature of a video, a frame decoder renders frames from it.
 
     Args:
         frame_vae: image autoencoder of single frames.
         video_encoder: keyframes -> global feature (used by `encode` and `reconstruct`, and for the null feature).
         frame_decoder: (noisy frame latent, global feature, time index) -> noise or velocity.
-        feature_generator: (noisy global feature, condition) -> noise or velocity.
+        feature_generator: (noisy global feature, condition) -> noise or velocity; None while it is not trained yet, to
+            reconstruct only.
         condition_encoder: class labels or captions -> condition tokens.
         decoder_scheduler: sampler of frames; its `prediction_type` is what the frame decoder was trained to predict.
         generator_scheduler: the same for the feature generator.
@@ -72,7 +73,7 @@ class GloberPipeline(DiffusionPipeline):
         frame_vae: AutoencoderKL,
         video_encoder: GloberVideoEncoder,
         frame_decoder: GloberFrameDecoder,
-        feature_generator: GloberFeatureGenerator,
+        feature_generator: GloberFeatureGenerator | None,
         condition_encoder: GloberLabelEncoder | GloberTextEncoder,
         decoder_scheduler: sampling.Scheduler,
         generator_scheduler: sampling.Scheduler,
@@ -114,22 +115,6 @@ class GloberPipeline(DiffusionPipeline):
             shared_noise=float(shared_noise),
             description=description,
         )
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str, **kwargs: Any) -> GloberPipeline:  # noqa: ANN401
-        """Load a pipeline folder or hub id, in float32 unless `dtype` says otherwise (shipped weights are float16)."""
-        kwargs.setdefault("dtype", kwargs.pop("torch_dtype", None) or torch.float32)
-        return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
-
-    @classmethod
-    def download(cls, pretrained_model_name: str, **kwargs: Any) -> str:  # noqa: ANN401
-        """Fetch the configurations and safetensors of a hub repository and return their folder.
-
-        diffusers' own `download` refuses components whose classes live in another library, though loading them works.
-        """
-        accepted = ("cache_dir", "force_download", "local_files_only", "token", "revision")
-        options = {name: kwargs[name] for name in accepted if kwargs.get(name) is not None}
-        return snapshot_download(pretrained_model_name, allow_patterns=["*.json", "*.safetensors", "*.txt"], **options)
 
     @property
     def image_size(self) -> int:
@@ -292,6 +277,7 @@ class GloberPipeline(DiffusionPipeline):
     def sample_feature(self, condition: int | str, options: SamplingOptions = RECOMMENDED) -> Float[Tensor, "1 c h w"]:
         """Draw a global feature for a condition (see `encode_condition`) with noise from (seed, video) alone."""
         model = self.feature_generator
+        assert model is not None, "without a feature generator a pipeline only reconstructs"
         scale = self._chosen("guidance_scale", options.guidance_scale)
         context = self.encode_condition(condition)
         if scale != 1:

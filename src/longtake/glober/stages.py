@@ -1,4 +1,4 @@
-"""What the engine trains: frame VAE, then video encoder and frame decoder, then the feature generator (paper section 3.4)."""
+"""What the engine trains: the frame VAE, then video encoder and frame decoder, then the feature generator."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, ModelMixin
 from einops import rearrange, repeat
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -21,11 +21,12 @@ from longtake.data.loading import clip_batches
 from longtake.data.transforms import to_frames
 from longtake.glober import build, losses
 from longtake.glober.condition import GloberLabelEncoder, GloberTextEncoder
-from longtake.glober.config import AutoencoderConfig, GeneratorConfig, GloberRecipe
+from longtake.glober.config import AutoencoderConfig, FrameVAEConfig, GeneratorConfig, GloberRecipe
 from longtake.glober.frame_decoder import GloberFrameDecoder
 from longtake.glober.frame_vae import build_frame_vae, decode_frames, encode_frames
 from longtake.glober.latents import LatentBatch, LatentClips, frame_latents
 from longtake.glober.pipeline import GloberPipeline
+from longtake.glober.request import NO_CAPTION, NO_LABEL
 from longtake.glober.sampling import build_scheduler
 from longtake.glober.video_encoder import GloberVideoEncoder
 from longtake.training.stage import Player, Stage
@@ -40,6 +41,7 @@ class FrameVAEStage(Stage):
     """Stage 1: a KL autoencoder of single frames, mean absolute error + KL."""
 
     name = "frame_vae"
+    config: FrameVAEConfig
 
     def __init__(self, recipe: GloberRecipe, index: VideoIndex) -> None:
         self.config = recipe.frame_vae
@@ -59,7 +61,7 @@ class FrameVAEStage(Stage):
 
     def players(self) -> list[Player]:
         """One optimizer."""
-        return [Player("frame_vae", list(self.frame_vae.parameters()), self.config.optimizer)]
+        return [Player("frame_vae", trainable(self.frame_vae), self.config.optimizer)]
 
     def batches(self, first: int, rank: int, world_size: int) -> Iterator[VideoBatch]:
         """Batches of single frames."""
@@ -130,6 +132,7 @@ class AutoencoderStage(ClipStage):
     """Stage 2: the video autoencoder, L = L_recon + lambda_1 L_KL + lambda_2 L_CRA (paper Eq. 8)."""
 
     name = "autoencoder"
+    config: AutoencoderConfig
 
     def __init__(self, recipe: GloberRecipe, index: VideoIndex, frame_vae: AutoencoderKL) -> None:
         self.config = config = recipe.autoencoder
@@ -143,13 +146,12 @@ class AutoencoderStage(ClipStage):
 
     def modules(self) -> dict[str, nn.Module]:
         """Video encoder and frame decoder, and where the recipe has them condition encoder and discriminator."""
-        parts = {
-            "video_encoder": self.video_encoder,
-            "frame_decoder": self.frame_decoder,
-            "condition_encoder": self.condition_encoder,
-            "discriminator": self.discriminator,
-        }
-        return {name: module for name, module in parts.items() if module is not None}
+        return {**self.exported(), **({"discriminator": self.discriminator} if self.discriminator else {})}
+
+    def exported(self) -> dict[str, ModelMixin]:
+        """What sampling needs of them: all but the discriminator."""
+        parts: dict[str, ModelMixin] = {"video_encoder": self.video_encoder, "frame_decoder": self.frame_decoder}
+        return {**parts, **({"condition_encoder": self.condition_encoder} if self.condition_encoder else {})}
 
     def frozen(self) -> dict[str, nn.Module]:
         """The frame VAE."""
@@ -157,19 +159,17 @@ class AutoencoderStage(ClipStage):
 
     def ema(self) -> tuple[str, ...]:
         """All but the discriminator."""
-        return tuple(name for name in super().ema() if name != "discriminator")
+        return tuple(self.exported()) if self.config.ema_decay is not None else ()
 
     def players(self) -> list[Player]:
         """The autoencoder, then its discriminator."""
-        trained = [module for name, module in self.modules().items() if name != "discriminator"]
-        parameters = [parameter for module in trained for parameter in module.parameters()]
-        players = [Player("autoencoder", parameters, self.config.optimizer)]
+        players = [Player("autoencoder", trainable(*self.exported().values()), self.config.optimizer)]
         if self.discriminator is not None:
             config = self.config.discriminator
             players.append(
                 Player(
                     "discriminator",
-                    list(self.discriminator.parameters()),
+                    trainable(self.discriminator),
                     config.optimizer,
                     every=config.every,
                     start=self.config.cra_start,
@@ -265,16 +265,16 @@ class AutoencoderStage(ClipStage):
         return {"reconstruction": np.stack(videos)}
 
     def export(self, folder: Path) -> None:
-        """Save what sampling needs: all but the discriminator."""
-        for name, module in self.modules().items():
-            if name != "discriminator":
-                module.save_pretrained(folder / name)
+        """Save what sampling needs."""
+        for name, module in self.exported().items():
+            module.save_pretrained(folder / name)
 
 
 class GeneratorStage(ClipStage):
     """Stage 3: a diffusion model of the global features that the frozen video encoder gives (paper section 3.4)."""
 
     name = "generator"
+    config: GeneratorConfig
 
     def __init__(
         self,
@@ -312,8 +312,7 @@ class GeneratorStage(ClipStage):
 
     def players(self) -> list[Player]:
         """One optimizer."""
-        parameters = [parameter for module in self.modules().values() for parameter in module.parameters()]
-        return [Player("generator", parameters, self.config.optimizer)]
+        return [Player("generator", trainable(*self.modules().values()), self.config.optimizer)]
 
     def prepare(self, device: torch.device) -> None:
         """Encode the data set if it is cached, and measure the features' mean and deviation if they are normalised."""
@@ -361,21 +360,26 @@ class GeneratorStage(ClipStage):
         )
 
     def preview(self, generator: torch.Generator) -> dict[str, np.ndarray]:
-        """Sampled videos: one of each class, or one of each of the first captions, as the recipe has it."""
+        """Sampled videos, of one class or training caption after the other."""
         del generator
         pipeline = self.pipeline()
-        wishes: list[dict[str, int | str]] = [{} for _ in range(NUM_PREVIEWS)]
-        if self.recipe.condition == "label":
-            wishes = [{"label": label} for label in range(min(len(self.dataset.index.classes), 2 * NUM_PREVIEWS))]
-        elif self.recipe.condition == "caption":
-            wishes = [{"prompt": entry.text} for entry in self.dataset.entries[:NUM_PREVIEWS]]
-        videos = [pipeline(video=number, **wish).frames for number, wish in enumerate(wishes)]
+        videos = []
+        for number in range(2 * NUM_PREVIEWS):
+            label = number % len(pipeline.config.classes) if pipeline.config.classes else None
+            entry = self.dataset.entries[number % len(self.dataset)]
+            prompt = entry.text if self.recipe.condition == "caption" else None
+            videos.append(pipeline(video=number, label=label, prompt=prompt).frames)
         return {"samples": np.stack(videos)}
 
     def export(self, folder: Path) -> None:
         """Save the feature generator and the condition encoder."""
         self.feature_generator.save_pretrained(folder / "feature_generator")
         self.condition_encoder.save_pretrained(folder / "condition_encoder")
+
+
+def trainable(*modules: nn.Module) -> list[nn.Parameter]:
+    """All parameters but the fixed ones."""
+    return [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
 
 
 def draw_normal(like: Tensor, generator: torch.Generator) -> Tensor:
@@ -407,6 +411,8 @@ def encode_condition(
     encoder: GloberLabelEncoder | GloberTextEncoder, batch: VideoBatch | LatentBatch, kept: Tensor
 ) -> Float[Tensor, "b l d"]:
     """Tokens of each clip's label or caption, the null condition where `kept` is false."""
-    if isinstance(encoder, GloberLabelEncoder):
-        return encoder(torch.where(kept, batch.label, -1))
-    return encoder.encode([text if keep else "" for text, keep in zip(batch.text, kept.tolist(), strict=True)])
+    if isinstance(encoder, GloberTextEncoder):
+        return encoder.encode(
+            [text if keep else NO_CAPTION for text, keep in zip(batch.text, kept.tolist(), strict=True)]
+        )
+    return encoder(torch.where(kept & (encoder.config.num_classes > 0), batch.label, NO_LABEL))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from longtake.core.errors import UserError
+
 
 @dataclass(frozen=True)
 class OptimizerConfig:
@@ -22,6 +24,13 @@ class OptimizerConfig:
     """After warm-up: keep the rate, or let it fall to 0 along a half cosine that ends at the stage's `steps`."""
     clip_norm: float | None = None
     """Largest gradient norm; longer gradients are scaled down to it."""
+
+    def __post_init__(self) -> None:
+        _require("lr", self.lr, self.lr >= 0, "at least 0")
+        _require("betas", self.betas, all(0 <= beta < 1 for beta in self.betas), "in [0, 1)")
+        _require("weight_decay", self.weight_decay, self.weight_decay >= 0, "at least 0")
+        _require("warmup_steps", self.warmup_steps, self.warmup_steps >= 0, "at least 0")
+        _require("clip_norm", self.clip_norm, self.clip_norm is None or self.clip_norm > 0, "above 0")
 
 
 @dataclass(frozen=True)
@@ -52,3 +61,15 @@ class StageConfig:
     """Processes that decode video, per training process."""
     seed: int = 0
     """Seed of everything random in the stage."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "accumulation", "checkpoint_every", "keep_checkpoints", "log_every"):
+            _require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        for name in ("sample_every", "num_workers", "seed"):
+            _require(name, getattr(self, name), getattr(self, name) >= 0, "at least 0")
+        _require("ema_decay", self.ema_decay, self.ema_decay is None or 0 <= self.ema_decay < 1, "in [0, 1)")
+
+
+def _require(name: str, value: object, is_allowed: bool, allowed: str) -> None:
+    if not is_allowed:
+        raise UserError(f"{name} is {value}, but must be {allowed}")

@@ -46,7 +46,7 @@ class VideoInfo:
 
 
 def is_video(path: Path) -> bool:
-    """Say whether `path` looks like a video: a file by its suffix, a folder by holding frames and nothing to descend into.
+    """Say whether `path` looks like a video: a file by its suffix, a folder by holding frames and no further videos.
 
     A folder counts if it holds at least one png or jpg and neither a video file nor a subfolder, so that a data set's
     root with a stray preview image is not taken for a video. Hidden files (partial writes, resource forks) never count.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
+import av
 import numpy as np
 from jaxtyping import UInt8
 
@@ -48,17 +49,15 @@ class VideoWriter:
         self._num_videos = num_videos
         self._shape: tuple[int, ...] | None = None
         self._open_sink = _choose_sink(self.path, self.fps, num_videos)
-        self._stack = ExitStack()
         self._sink: _Sink | None = None
 
     def __enter__(self) -> VideoWriter:
-        partial = self._stack.enter_context(atomic_path(self.path.absolute()))
-        try:
-            self._sink = self._open_sink(partial)
-        except BaseException as error:
-            self._stack.__exit__(type(error), error, error.__traceback__)
-            raise
-        self._stack.callback(self._sink.close)
+        with ExitStack() as stack:  # undoes what is open if a later step fails
+            partial = stack.enter_context(atomic_path(self.path.absolute()))
+            with self._named_failures():
+                self._sink = self._open_sink(partial)
+            stack.callback(self._sink.close)
+            self._stack = stack.pop_all()
         return self
 
     def write(self, chunk: UInt8[np.ndarray, "t h w 3"]) -> None:
@@ -70,10 +69,8 @@ class VideoWriter:
             raise VideoError(f"{self.path}: a chunk of frames {chunk.shape[1:]} after frames {self._shape}")
         self._shape = chunk.shape[1:]
         for frame in chunk:
-            try:
+            with self._named_failures():
                 self._sink.write(np.ascontiguousarray(frame))
-            except OSError as error:
-                raise VideoError(f"{self.path}: cannot write ({error.strerror or error})") from error
             self.num_frames += 1
 
     def __exit__(
@@ -91,10 +88,16 @@ class VideoWriter:
                 raise VideoError(
                     f"{self.path}: {self.num_frames} frames are not {self._num_videos} videos of one length"
                 )
-            try:
+            with self._named_failures():
                 sink.finish()
-            except OSError as failure:
-                raise VideoError(f"{self.path}: cannot write ({failure.strerror or failure})") from failure
+
+    @contextmanager
+    def _named_failures(self) -> Iterator[None]:
+        """Turn what the disk or the encoder refuses into a `VideoError`."""
+        try:
+            yield
+        except (OSError, av.FFmpegError) as error:
+            raise VideoError(f"{self.path}: cannot write ({error.strerror or error})") from error
 
 
 def open_writer(path: Path, fps: float, *, num_videos: int | None = None) -> VideoWriter:

@@ -1,0 +1,41 @@
+"""What every family's pipeline has in common: how it is written to a folder and read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from diffusers import ConfigMixin, DiffusionPipeline
+from huggingface_hub import snapshot_download
+
+
+class PretrainedPipeline(DiffusionPipeline):
+    """A diffusers pipeline whose components are this package's own classes.
+
+    diffusers finds them by the module path in model_index.json, provided that module is imported: so a family's
+    pipeline module imports the module of every component it may have, and no remote code is ever trusted.
+    """
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str, **kwargs: Any) -> Self:  # noqa: ANN401
+        """Load a pipeline folder or hub id, in float32 unless `dtype` says otherwise (shipped weights are float16)."""
+        kwargs.setdefault("dtype", kwargs.pop("torch_dtype", None) or torch.float32)
+        return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+
+    @classmethod
+    def download(cls, pretrained_model_name: str, **kwargs: Any) -> str:  # noqa: ANN401
+        """Fetch the configurations and safetensors of a hub repository and return their folder.
+
+        diffusers' own `download` refuses components whose classes live in another library, though loading them works.
+        """
+        accepted = ("cache_dir", "force_download", "local_files_only", "token", "revision")
+        options = {name: kwargs[name] for name in accepted if kwargs.get(name) is not None}
+        return snapshot_download(pretrained_model_name, allow_patterns=["*.json", "*.safetensors", "*.txt"], **options)
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:  # noqa: ANN401
+        """Write the pipeline to a folder, without the paths of the folders its parts were loaded from."""
+        for part in (self, *self.components.values()):
+            if isinstance(part, ConfigMixin) and "_name_or_path" in part.config:
+                part.register_to_config(_name_or_path="")
+        super().save_pretrained(save_directory, **kwargs)
