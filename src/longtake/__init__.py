@@ -12,7 +12,7 @@ __all__ = ["__version__", "load"]
 
 
 def load(name_or_path: str, **kwargs: Any) -> DiffusionPipeline:  # noqa: ANN401
-    """Load a pipeline: a shipped model's name, a folder, a run folder, or a model hub id (see `longtake.models.load`)."""
+    """Load a pipeline by a shipped model's name, a folder, a run folder or a hub id: see `longtake.models.load`."""
     from longtake import models  # torch and diffusers take seconds to import, so `import longtake` does not
 
     return models.load(name_or_path, **kwargs)

@@ -108,7 +108,7 @@ def find_folder(name_or_path: str) -> Path:
         raise UserError(f"run folder {folder} has no model/ yet: its training has not finished")
     if folder.exists():
         raise UserError(f"{folder} is not a model: there is no {INDEX} in it")
-    if HUB_ID.fullmatch(name_or_path):
+    if HUB_ID.fullmatch(name_or_path) and not folder.parent.is_dir():  # else it is a mistyped path
         return download(name_or_path)
     nearest = difflib.get_close_matches(name_or_path, shipped, n=1, cutoff=0.5)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""

@@ -8,12 +8,12 @@ from types import MappingProxyType
 from typing import Any
 
 from longtake.core.errors import choose_one_of
-from longtake.glober import recipes as glober
+from longtake.glober.recipes import RECIPES as GLOBER_RECIPES
 
 # A recipe is a frozen dataclass that nests its stages' settings; each family has its own type.
 RecipeFunction = Callable[[], Any]
 
-RECIPES: Mapping[str, RecipeFunction] = MappingProxyType({**glober.RECIPES})
+RECIPES: Mapping[str, RecipeFunction] = MappingProxyType({**GLOBER_RECIPES})
 """Name -> function without arguments that returns the recipe; its docstring holds paper, data, command and score."""
 
 

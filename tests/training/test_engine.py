@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from dataclasses import replace
 
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 from toy_stages import CONFIG, Adversarial, Regression
 
@@ -15,6 +18,7 @@ from longtake.training.config import OptimizerConfig, StageConfig
 from longtake.training.ema import RunningMean
 from longtake.training.engine import train_stage
 from longtake.training.processes import process_state
+from longtake.training.reporter import Reporter
 from longtake.training.run_folder import RunFolder
 from longtake.training.schedule import learning_rate
 from longtake.training.trainer import Trainer, TrainingDivergedError
@@ -89,6 +93,17 @@ def test_running_mean_closed_form():
     assert module.weight.item() == 8.0
 
 
+def test_running_mean_of_shared_network_swaps_back():
+    shared = nn.Linear(1, 1)
+    mean = RunningMean({"a": nn.Sequential(shared), "b": nn.Sequential(shared)}, decay=0.0)
+    nn.init.constant_(shared.weight, 5.0)
+    mean.update(0)
+    nn.init.constant_(shared.weight, 7.0)
+    with mean.swapped():
+        assert shared.weight.item() == 5.0
+    assert shared.weight.item() == 7.0
+
+
 def test_players_change_only_their_own_parameters():
     torch.manual_seed(0)
     stage = Adversarial(replace(CONFIG, ema_decay=0.9))
@@ -121,7 +136,7 @@ def test_gradient_that_is_not_finite_stops(tmp_path, reporter):
         def loss(self, player, batch, step, generator):
             return self.network[0].weight.mul(0.0).sum().sqrt(), {}
 
-    with pytest.raises(TrainingDivergedError, match="step 1: the gradient norm is nan.*no checkpoint yet"):
+    with pytest.raises(TrainingDivergedError, match=r"step 1: the gradient norm is nan.*no checkpoint yet"):
         train_stage(Root(), RunFolder(tmp_path), reporter=reporter)
 
 
@@ -170,6 +185,14 @@ def test_progress_is_silent_lines_without_a_terminal(tmp_path, reporter):
     assert text.count("\n") == 2
 
 
+def test_progress_bar_on_a_terminal_shows_loss_and_time_left(tmp_path):
+    reporter = Reporter(Console(file=io.StringIO(), force_terminal=True, color_system=None, width=120))
+    trained(tmp_path, reporter, CONFIG)
+    assert re.search(
+        r"regression .*12/12 +network 0\.\d+ +[\d.]+ steps/s +left 0:00:00", reporter.console.file.getvalue()
+    )
+
+
 def test_log_records_lr_norm_and_losses(tmp_path, reporter):
     trained(tmp_path, reporter, replace(CONFIG, log_every=5), Adversarial)
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -183,7 +206,7 @@ def test_world_size_is_asserted(monkeypatch):
     with pytest.raises(UserError, match="WORLD_SIZE is 2 but this process has no LOCAL_RANK"):
         process_state()
     monkeypatch.setenv("LOCAL_RANK", "0")
-    with pytest.raises(UserError, match="announces 2 processes .* but 1 work together"):
+    with pytest.raises(UserError, match=r"announces 2 processes .* but 1 work together"):
         process_state()
 
 

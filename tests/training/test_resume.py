@@ -42,16 +42,15 @@ def train(out: Path, *options: str, processes: int = 1) -> None:
     if processes == 1:
         assert main([str(out), *options]) == 0
         return
-    done = subprocess.run(
-        command(out, *options, processes=processes), env=environment(), capture_output=True, text=True, timeout=120
-    )
+    arguments = command(out, *options, processes=processes)
+    done = subprocess.run(arguments, env=environment(), capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
 
 
 def train_and_kill(out: Path, stage: str, step: int, *options: str, processes: int = 1) -> None:
     """Kill the launcher and its processes without warning soon after a checkpoint of `step` or later is there."""
     process = subprocess.Popen(command(out, "--pause", "0.05", *options, processes=processes), env=environment())
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not any(int(p.name[5:]) >= step for p in (out / "checkpoints" / stage).glob("step-*")):
         assert time.monotonic() < deadline, "no checkpoint appeared"
         assert process.poll() is None, "the run ended before it could be killed"

@@ -29,8 +29,10 @@ class Reconstruct(Command):
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """A shipped model's name (see `longtake models`), a pipeline folder, a run folder, or a hub id."""
-    videos: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="VIDEO [VIDEO ...]")]
-    """Video files or folders of frames; the first frames of each are used, as many as the model was trained on."""
+    videos: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="VIDEO [VIDEO ...]", help_behavior_hint="")
+    ]
+    """Video files or folders of frames: the first frames of each, up to the span the model was trained on."""
     out: Path
     """Folder for originals and reconstructions side by side, a contact sheet, and every frame's numbers as JSON."""
     label: OptionalText = None
@@ -56,19 +58,24 @@ class Reconstruct(Command):
         pipe = load_pipeline(self.model, self.device)
         if not hasattr(pipe, "reconstruct"):
             raise UserError(f"{self.model} ({type(pipe).__name__}) cannot reconstruct videos")
-        # All videos are read before any is reconstructed: a short or broken one stops the command at once.
-        originals = [pipe.fit(read_span(path, pipe.config.span)) for path in self.videos]
+        # All videos are read before any is reconstructed: a broken one stops the command at once.
+        clips = [read_clip(path, pipe.config.span) for path in self.videos]
 
         records: list[dict[str, Any]] = []
         rows: list[np.ndarray] = []
         names = file_names(self.videos)
         with progress_bar() as progress:
-            for path, name, original, fps in progress.track(
-                list(zip(self.videos, names, originals, frame_rates, strict=True)), description="videos"
+            for path, name, (frames, num_real), fps in progress.track(
+                list(zip(self.videos, names, clips, frame_rates, strict=True)), description="videos"
             ):
                 options = {"num_inference_steps": self.steps, "label": self.label or label_of(path, pipe)}
-                rebuilt = pipe.reconstruct(original, seed=self.seed, **options)
-                records.append({"video": str(path), "label": options["label"], **compare(pipe, original, rebuilt)})
+                original = pipe.fit(frames)[:num_real]
+                rebuilt = pipe.reconstruct(frames, seed=self.seed, **options)[:num_real]
+                record: dict[str, Any] = {"video": str(path), "label": options["label"], "frames": num_real}
+                record |= compare(original, rebuilt)
+                if hasattr(pipe, "reconstruct_frames"):
+                    record["frame_autoencoder_alone"] = compare(original, pipe.reconstruct_frames(frames)[:num_real])
+                records.append(record)
                 rows += [original, rebuilt]
                 write_video(self.out / name, beside(original, rebuilt), fps)
         titles = [title for path in self.videos for title in (path.name, "reconstruction")]
@@ -86,14 +93,20 @@ def probe_frame_rate(path: Path) -> float:
     return probe(path).fps
 
 
-def read_span(path: Path, span: int) -> np.ndarray:
-    """Read a video's first `span` frames "t h w 3"; raises `UserError` if it is shorter."""
+def read_clip(path: Path, span: int) -> tuple[np.ndarray, int]:
+    """Return a video's first `span` frames "t h w 3", and how many of them are real.
+
+    A shorter video goes on backwards from its last frame, as in training with `short_videos` "reflect".
+    """
+    import numpy as np
+
+    from longtake.data.clips import reflect
     from longtake.video import VideoReader
 
     with VideoReader(path) as reader:
-        if reader.info.num_frames < span:
-            raise UserError(f"{path}: has {reader.info.num_frames} frames, but the model encodes {span}")
-        return reader.read(range(span))
+        num_real = min(span, reader.info.num_frames)
+        frames = reader.read(range(num_real))
+    return frames[reflect(np.arange(span), num_real)], num_real
 
 
 def file_names(videos: tuple[Path, ...]) -> list[str]:
@@ -110,23 +123,17 @@ def label_of(path: Path, pipe: DiffusionPipeline) -> str | None:
     return folder if folder in (pipe.config.get("classes") or ()) else None
 
 
-def compare(pipe: DiffusionPipeline, original: np.ndarray, rebuilt: np.ndarray) -> dict[str, Any]:
-    """Return PSNR and SSIM of every frame and their means, also of the frame autoencoder alone where there is one."""
+def compare(original: np.ndarray, rebuilt: np.ndarray) -> dict[str, Any]:
+    """Return PSNR and SSIM of every frame, and their means."""
     from longtake.metrics.frames import psnr, ssim
 
-    def numbers(frames: np.ndarray) -> dict[str, Any]:
-        decibels, similarity = psnr(original, frames), ssim(original, frames)
-        return {
-            "psnr": float(decibels.mean()),
-            "ssim": float(similarity.mean()),
-            "psnr_per_frame": decibels.tolist(),
-            "ssim_per_frame": similarity.tolist(),
-        }
-
-    result = numbers(rebuilt)
-    if hasattr(pipe, "reconstruct_frames"):
-        result["frame_autoencoder_alone"] = numbers(pipe.reconstruct_frames(original))
-    return result
+    decibels, similarity = psnr(original, rebuilt), ssim(original, rebuilt)
+    return {
+        "psnr": float(decibels.mean()),
+        "ssim": float(similarity.mean()),
+        "psnr_per_frame": decibels.tolist(),
+        "ssim_per_frame": similarity.tolist(),
+    }
 
 
 def beside(left: np.ndarray, right: np.ndarray) -> np.ndarray:

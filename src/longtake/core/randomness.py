@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def derive_seed(*key: int) -> int:
-    """Hash integers (each in [0, 2**64)) to one 63-bit seed; different keys, order and length included, give unrelated seeds."""
+    """Hash integers in [0, 2**64) to one 63-bit seed; keys that differ, if only in order, give unrelated seeds."""
     words = [len(key)]
     for value in key:
         words += [value & 0xFFFFFFFF, value >> 32]

@@ -65,8 +65,10 @@ class RunningMean:
 
 
 def _named(modules: Mapping[str, nn.Module], which: str) -> dict[str, Tensor]:
-    return {
-        f"{module_name}.{name}": value
+    named = {
+        id(value): (f"{module_name}.{name}", value)
         for module_name, module in modules.items()
         for name, value in getattr(module, which)()
     }
+    # by identity, since a network that two modules share has one mean
+    return dict(named.values())
