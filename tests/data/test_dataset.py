@@ -9,7 +9,7 @@ from longtake.data import dataset as dataset_module
 from longtake.data.config import AugmentConfig, ClipConfig
 from longtake.data.dataset import DECODE_TRIES, ClipDataset
 from longtake.data.index import index_folder
-from longtake.data.transforms import resize_and_crop
+from longtake.data.transforms import augment, resize_and_crop
 from longtake.video import VideoError, VideoReader
 
 CLIP = ClipConfig(num_frames=4, size=8)
@@ -165,3 +165,36 @@ def test_a_video_that_changed_its_length_is_an_error(index):
     np.save(path, np.load(path)[:-1])
     with pytest.raises(VideoError, match="9 frames where 10 were announced"):
         dataset.video(0)
+
+
+def test_choose_says_what_sample_shows(index):
+    augment_config = AugmentConfig(mirror=True, reverse=True, zoom=0.2, colour=0.2)
+    dataset = ClipDataset(index, CLIP, augment_config, seed=5)
+    for position in range(12):
+        for substitute in (0, 1):
+            video, indices, rng = dataset.choose(position, substitute)
+            clip = dataset.sample(position, substitute)
+            assert video == dataset.video_at(position, substitute)
+            assert clip.source.path == str(dataset.entries[video].path)
+            assert clip.source.start == indices[0]
+            # the generator stands where augmentation takes over
+            assert np.array_equal(clip.frames, augment(dataset.video(video)[indices], augment_config, rng))
+
+
+def test_reflection_keeps_short_videos(make_folder, caplog):
+    index = index_folder(make_folder({"a.npy": 3, "b.npy": 9, "c.npy": 1}))
+    clip = ClipConfig(num_frames=6, size=8, short_videos="reflect")
+    with caplog.at_level(logging.WARNING):
+        dataset = ClipDataset(index, clip, NO_CHANGE, seed=0)
+    assert dataset.too_short == ()
+    assert not caplog.records
+    shown = {}
+    for position in range(9):
+        clip = dataset[position]
+        shown.setdefault(clip.source.path[-5], []).append((clip.frames[:, 0, 0, 1].tolist(), clip.source.fps))
+    fps = index.entries[0].info.fps
+    assert shown["a"] == [([0, 1, 2, 1, 0, 1], fps)] * 3
+    assert [frames for frames, _ in shown["c"]] == [[0] * 6] * 3
+    for frames, rate in shown["b"]:
+        assert frames == list(range(frames[0], frames[0] + 6))
+        assert rate == fps

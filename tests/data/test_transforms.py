@@ -154,3 +154,52 @@ def test_colour_against_the_three_steps_one_by_one(frames):
 def test_resize_agrees_with_pillow_frame_by_frame(frames):
     expected = np.asarray(Image.fromarray(frames[3]).resize((9, 9), Image.Resampling.BICUBIC))
     assert np.array_equal(resize_and_crop(frames, 9)[3], expected)
+
+
+def test_reverse_plays_half_of_the_clips_backwards(frames):
+    backwards = 0
+    for seed in range(200):
+        result = augment(frames, AugmentConfig(reverse=True), np.random.default_rng(seed))
+        assert np.array_equal(result, frames) or np.array_equal(result, frames[::-1])
+        assert result.flags.c_contiguous
+        backwards += np.array_equal(result, frames[::-1])
+    assert 75 <= backwards <= 125
+
+
+def test_reverse_leaves_all_other_changes_as_they_were(frames):
+    others = {"mirror": True, "zoom": 0.3, "shift": 0.2, "colour": 0.3}
+    seen = set()
+    for seed in range(40):
+        forwards = augment(frames, AugmentConfig(**others), np.random.default_rng(seed))
+        result = augment(frames, AugmentConfig(**others, reverse=True), np.random.default_rng(seed))
+        is_reversed = not np.array_equal(result, forwards)
+        assert np.array_equal(result, forwards[::-1] if is_reversed else forwards)
+        seen.add((is_reversed, np.array_equal(forwards, augment(frames, AugmentConfig(), np.random.default_rng(seed)))))
+    assert {is_reversed for is_reversed, _ in seen} == {True, False}
+
+
+def test_reverse_and_mirror_are_drawn_apart(frames):
+    kinds = []
+    for seed in range(400):
+        result = augment(frames, AugmentConfig(mirror=True, reverse=True), np.random.default_rng(seed))
+        kinds += [
+            name
+            for name, expected in {
+                "neither": frames,
+                "mirrored": frames[:, :, ::-1],
+                "reversed": frames[::-1],
+                "both": frames[::-1, :, ::-1],
+            }.items()
+            if np.array_equal(result, expected)
+        ]
+    assert len(kinds) == 400
+    assert all(70 <= kinds.count(kind) <= 130 for kind in set(kinds))
+    assert len(set(kinds)) == 4
+
+
+@pytest.mark.filterwarnings("error")
+def test_to_video_takes_frames_that_must_not_be_written_to(frames):
+    frames.flags.writeable = False
+    video = to_video(frames)
+    video.zero_()
+    assert frames.any()

@@ -21,10 +21,13 @@ DECODER = {
 MODELS = {
     "video_encoder": (
         GloberVideoEncoder,
-        {"latent_size": 8, "model_channels": 8, "head_channels": 4, "slot_positions": True, "keyframe_skip": True},
+        {"latent_size": 8, "model_channels": 8, "head_channels": 4, "slot_positions": True, "temporal_modes": 4},
     ),
     "frame_decoder": (GloberFrameDecoder, {**DECODER, "context_dim": 8}),
-    "frame_decoder_without_text": (GloberFrameDecoder, {**DECODER, "context_dim": None, "index_scale": 1000.0}),
+    "frame_decoder_without_text": (
+        GloberFrameDecoder,
+        {**DECODER, "context_dim": None, "index_scale": 1000.0, "temporal_modes": 3},
+    ),
     "discriminator": (
         GloberDiscriminator,
         {"size": 8, "model_channels": 8, "channel_mult": (1, 2), "attention_downsamples": (2,), "head_channels": 4},

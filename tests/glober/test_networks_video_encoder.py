@@ -57,25 +57,32 @@ def test_feature_depends_on_the_order_of_keyframes_through_the_3d_convolutions_a
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("option", ["slot_positions", "keyframe_skip"])
+@pytest.mark.parametrize("option", [{"slot_positions": True}, {"temporal_modes": 3}])
 def test_options_tell_the_order_of_keyframes_even_without_3d_convolutions(option):
     latents = keyframes()
-    encoder = forget_time(build(**{option: True}))
+    encoder = forget_time(build(**option))
     assert relative_difference(encoder(latents)[0], encoder(latents.flip(2))[0]) > 1e-3
 
 
 @torch.no_grad()
-def test_keyframe_skip_starts_at_zero_and_only_moves_the_mean():
+def test_temporal_modes_add_the_cosine_transform_of_the_slots_to_the_mean_alone():
     torch.manual_seed(0)
-    encoder, latents = GloberVideoEncoder(**SIZES, keyframe_skip=True), keyframes().float()
-    mean, logvar = encoder(latents)
+    encoder, latents = GloberVideoEncoder(**SIZES, temporal_modes=3), keyframes().float()
     plain = GloberVideoEncoder(**SIZES)
-    plain.load_state_dict({k: v for k, v in encoder.state_dict().items() if not k.startswith("skip_conv")})
-    torch.testing.assert_close(plain(latents)[0], mean)
-    encoder.skip_conv.bias += 1.0
-    moved_mean, moved_logvar = encoder(latents)
-    torch.testing.assert_close(moved_mean, mean + 1)
-    assert torch.equal(moved_logvar, logvar)
+    plain.load_state_dict({k: v for k, v in encoder.state_dict().items() if not k.startswith("slot_head")})
+    encoder.slot_head[-1].weight.zero_()
+    encoder.slot_head[-1].bias.copy_(torch.tensor([1.0, -2.0]))
+    mean, logvar = encoder(latents)
+    # maps that are the same at all four keyframes have only the mode that is constant in time: sqrt(4) times the map
+    constant = torch.tensor([2.0, -4.0, 0.0, 0.0, 0.0, 0.0])[:, None, None]
+    torch.testing.assert_close(mean, plain(latents)[0] + constant)
+    assert torch.equal(logvar, plain(latents)[1])
+
+
+@torch.no_grad()
+def test_initial_logvar_is_where_the_log_variance_starts():
+    _, logvar = GloberVideoEncoder(**SIZES, initial_logvar=-5.0)(keyframes().float())
+    assert torch.equal(logvar, torch.full_like(logvar, -5.0))
 
 
 @torch.no_grad()
@@ -95,7 +102,7 @@ def test_separate_log_variance_head_starts_at_variance_one_and_the_shared_head_i
 
 def test_after_a_step_every_parameter_learns():
     torch.manual_seed(0)
-    encoder = GloberVideoEncoder(**SIZES, slot_positions=True, keyframe_skip=True)
+    encoder = GloberVideoEncoder(**SIZES, slot_positions=True, temporal_modes=3)
     optimizer = torch.optim.Adam(encoder.parameters(), lr=1e-2)
     for _ in range(4):
         optimizer.zero_grad()

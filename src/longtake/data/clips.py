@@ -58,8 +58,8 @@ def reflect(indices: FrameIndices, num_video_frames: int) -> FrameIndices:
 
 
 def frame_spacing(indices: FrameIndices) -> float:
-    """Return the mean distance in the file between neighbouring frames of a clip (1 for a single frame)."""
-    return float(np.abs(np.diff(indices)).mean()) if len(indices) > 1 else 1.0
+    """Return the mean distance in the file between neighbouring frames of a clip (1 if only one frame is in it)."""
+    return float(np.abs(np.diff(indices)).mean()) if len(set(indices.tolist())) > 1 else 1.0
 
 
 def _last_start(num_video_frames: int, clip: ClipConfig) -> int:

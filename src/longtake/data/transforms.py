@@ -61,7 +61,8 @@ def augment(frames: SquareFrames, config: AugmentConfig, rng: np.random.Generato
 
 def to_video(frames: UInt8[np.ndarray, "*b t h w 3"]) -> Float[Tensor, "*b 3 t h w"]:
     """Map bytes 0..255 to floats x / 127.5 - 1 in [-1, 1], channels first."""
-    video = rearrange(torch.from_numpy(frames), "... t h w c -> ... c t h w")
+    # torch.tensor copies: `frames` may be a data set's own read-only video, of which torch.from_numpy would warn
+    video = rearrange(torch.tensor(frames), "... t h w c -> ... c t h w")
     return video.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1)
 
 

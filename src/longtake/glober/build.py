@@ -59,7 +59,8 @@ def video_encoder(recipe: GloberRecipe, frame_vae: AutoencoderKL) -> GloberVideo
         head_channels=config.head_channels,
         feature_channels=config.feature_channels,
         slot_positions=config.slot_positions,
-        keyframe_skip=config.keyframe_skip,
+        temporal_modes=config.temporal_modes,
+        initial_logvar=config.initial_logvar,
     )
 
 
@@ -79,6 +80,7 @@ def frame_decoder(recipe: GloberRecipe, frame_vae: AutoencoderKL) -> GloberFrame
         feature_size=feature_size(recipe, frame_vae),
         index_scale=config.index_scale,
         index_modulation=config.index_modulation,
+        temporal_modes=recipe.autoencoder.encoder.temporal_modes,
     )
 
 

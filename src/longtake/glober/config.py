@@ -32,8 +32,11 @@ class VideoEncoderConfig:
     """Channels of the global feature."""
     slot_positions: bool = False
     """Learn a position for each keyframe slot (not in the paper)."""
-    keyframe_skip: bool = False
-    """Add a convolution from all keyframe slots straight to the feature (not in the paper)."""
+    temporal_modes: int = 0
+    """Make the feature's channels the modes of a cosine series in time, written straight from the keyframes and read
+    off at the frame's time (not in the paper; at most one mode per keyframe; 0: none)."""
+    initial_logvar: float = 0.0
+    """What the feature's log-variance starts at (the authors: 0, noise as large as the feature)."""
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from longtake.core.errors import UserError, choose_one_of
 from longtake.glober.blocks import ResidualBlock, SinusoidMLP, zero_init
+from longtake.glober.temporal_modes import at_time, channels_per_mode
 
 INDEX_MODULATIONS = ("add", "scale_shift")
 
@@ -29,6 +31,8 @@ class GloberControlBranch(nn.Module):
         index_scale: factor on the frame index before its sinusoid embedding; 1 is official, where neighbouring frames
             of a clip differ by 1.5 % of the embedding's norm, 1000 spreads them.
         index_modulation: "add" (official) or "scale_shift" (FiLM), how the index enters the residual blocks.
+        temporal_modes: the feature's channels are so many modes of a cosine series in time, and its value at the
+            frame's time joins it as further channels (not in the paper; see `temporal_modes.py`). 0: no such thing.
 
     Raises:
         UserError: if `index_modulation` is unknown or a block's size is no whole multiple or fraction of the feature's.
@@ -43,6 +47,7 @@ class GloberControlBranch(nn.Module):
         index_dim: int,
         index_scale: float = 1.0,
         index_modulation: str = "add",
+        temporal_modes: int = 0,
     ) -> None:
         super().__init__()
         choose_one_of("index_modulation", index_modulation, INDEX_MODULATIONS)
@@ -50,6 +55,9 @@ class GloberControlBranch(nn.Module):
             if max(size, feature_size) % min(size, feature_size):
                 raise UserError(f"feature_size {feature_size} does not fit the decoder's sizes {list(block_sizes)}")
         self.index_scale = index_scale
+        self.temporal_modes = temporal_modes
+        if temporal_modes:
+            feature_channels += channels_per_mode(feature_channels, temporal_modes)
         self.block_sizes = tuple(block_sizes)
         self.index_mlp = SinusoidMLP(index_dim, 4 * index_dim)
         self.blocks = nn.ModuleList(
@@ -63,6 +71,8 @@ class GloberControlBranch(nn.Module):
         `frame_index` is the frame's time in [0, 1): k / F for frame k of F.
         """
         embedding = self.index_mlp(frame_index.float() * self.index_scale)
+        if self.temporal_modes:
+            feature = torch.cat([feature, at_time(feature, frame_index, self.temporal_modes)], dim=1)
         return [
             zero_conv(block(feature, embedding, size))
             for block, zero_conv, size in zip(self.blocks, self.zero_convs, self.block_sizes, strict=True)

@@ -40,6 +40,7 @@ class GloberFrameDecoder(ModelMixin, ConfigMixin):
         feature_size: height and width of the global feature.
         index_scale: factor on the frame index (see `GloberControlBranch`).
         index_modulation: "add" or "scale_shift" (see `GloberControlBranch`).
+        temporal_modes: as the video encoder's (see `GloberControlBranch`).
         index_dim: size of the frame index's sinusoid embedding; None is the first level's channels. (The official code
             takes the video encoder's `model_channels`; at the paper's sizes both are 320.)
         transformer_depth: layers of every transformer block (with text).
@@ -63,6 +64,7 @@ class GloberFrameDecoder(ModelMixin, ConfigMixin):
         feature_size: int = 16,
         index_scale: float = 1.0,
         index_modulation: str = "add",
+        temporal_modes: int = 0,
         index_dim: int | None = None,
         transformer_depth: int = 1,
     ) -> None:
@@ -83,6 +85,7 @@ class GloberFrameDecoder(ModelMixin, ConfigMixin):
             index_dim=index_dim or block_out_channels[0],
             index_scale=index_scale,
             index_modulation=index_modulation,
+            temporal_modes=temporal_modes,
         )
 
     def control(self, feature: Float[Tensor, "n c h w"], frame_index: Float[Tensor, " n"]) -> list[Tensor]:

@@ -29,13 +29,13 @@ def glober_weizmann_64() -> GloberRecipe:
     return GloberRecipe(
         size=64,
         span=64,
-        # every fourth frame, both ends included
-        keyframes=(0, 4, 8, 13, 17, 21, 25, 29, 34, 38, 42, 46, 50, 55, 59, 63),
+        # every fourth frame; temporal modes want frame (k + 1/2) * span / 16
+        keyframes=tuple(range(2, 64, 4)),
         short_videos="reflect",
         condition="label",
         condition_dim=128,
         frame_vae=FrameVAEConfig(
-            steps=1000,
+            steps=1800,
             batch_size=16,
             optimizer=OptimizerConfig(lr=2e-3, betas=(0.9, 0.99), warmup_steps=50, schedule="cosine", clip_norm=1.0),
             ema_decay=0.99,
@@ -61,9 +61,10 @@ def glober_weizmann_64() -> GloberRecipe:
                 num_res_blocks=1,
                 attention_downsamples=(2,),
                 head_channels=24,
-                feature_channels=32,
+                feature_channels=64,
                 slot_positions=True,
-                keyframe_skip=True,
+                temporal_modes=16,
+                initial_logvar=-5.0,
             ),
             decoder=FrameDecoderConfig(
                 block_out_channels=(64, 128),
@@ -71,7 +72,7 @@ def glober_weizmann_64() -> GloberRecipe:
                 attention=(False, True),
                 num_heads=4,
                 norm_groups=16,
-                index_scale=1000.0,
+                index_scale=50.0,  # at most 8 cycles over the span, so that times between frames are known too
                 index_modulation="scale_shift",
                 reads_condition=False,
             ),

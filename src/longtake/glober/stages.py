@@ -256,6 +256,7 @@ class AutoencoderStage(ClipStage):
         del generator
         index = self.dataset.index
         condition_encoder = self.condition_encoder or build.condition_encoder(self.recipe, index)
+        condition_encoder.to(self.frame_vae.device)
         pipeline = build.pipeline(
             self.recipe, index, self.frame_vae, self.video_encoder, self.frame_decoder, None, condition_encoder
         )

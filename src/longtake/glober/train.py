@@ -19,6 +19,7 @@ from longtake.glober.feature_generator import GloberFeatureGenerator
 from longtake.glober.frame_decoder import GloberFrameDecoder
 from longtake.glober.stages import AutoencoderStage, FrameVAEStage, GeneratorStage
 from longtake.glober.video_encoder import GloberVideoEncoder
+from longtake.training.processes import run_on_main, use_device
 from longtake.training.run import train_stages
 from longtake.training.run_folder import RunFolder
 from longtake.training.stage import Stage
@@ -52,6 +53,8 @@ def train(
     Raises `UserError` for wrong settings, unusable data, a run folder in use, and a loss that is not finite.
     """
     diffusers.utils.logging.disable_progress_bar()
+    if device is not None:
+        use_device(device)
     index = index_folder(data)
     stages = factories(recipe, index)
     for stage in only or ():
@@ -60,8 +63,12 @@ def train(
     folder = RunFolder(run)
     config = {"recipe": name, "family": "glober", "data": str(data), "settings": dataclasses.asdict(recipe)}
     train_stages(chosen, folder, resume=resume, max_steps=max_steps, config=config)
-    if all((folder.components / stage).is_dir() for stage in stages):
-        export(recipe, index, folder)
+
+    def export_if_complete() -> None:
+        if all((folder.components / stage).is_dir() for stage in stages):
+            export(recipe, index, folder)
+
+    run_on_main(export_if_complete)
 
 
 def factories(recipe: GloberRecipe, index: VideoIndex) -> dict[str, Factory]:

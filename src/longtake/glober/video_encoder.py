@@ -22,6 +22,7 @@ from longtake.glober.blocks import (
     per_frame,
     zero_init,
 )
+from longtake.glober.temporal_modes import channels_per_mode, to_modes
 
 LOGVAR_RANGE = (-30.0, 20.0)
 # About the standard deviation of the input convolution's output, so that slots can be told apart from the first step.
@@ -60,7 +61,7 @@ class GloberVideoEncoder(ModelMixin, ConfigMixin):
 
     The token (`video_token`, e_v in the paper) joins the keyframes as slot 0 of the time axis and slot 0 of the output
     is the feature. Time order is known through the 3x3x3 convolutions alone, as in the official code; `slot_positions`
-    and `keyframe_skip` are additions that make motion much faster to learn (see this folder's README).
+    and `temporal_modes` are additions that make motion much faster to learn (see this folder's README).
 
     Args:
         latent_channels: channels of a frame's latent.
@@ -75,7 +76,9 @@ class GloberVideoEncoder(ModelMixin, ConfigMixin):
         separate_heads: one output head each for mean and log-variance, the latter starting at zero (variance 1);
             False is one head whose channels are halved.
         slot_positions: add a learned vector per slot after the input convolution (not in the paper).
-        keyframe_skip: add a zero-initialised convolution of all keyframe slots to the mean (not in the paper).
+        temporal_modes: add to the mean, as its channels "(modes c)", the cosine transform over time of a convolution of
+            every keyframe slot (not in the paper; see `temporal_modes.py`). 0: no such path.
+        initial_logvar: what the log-variance starts at with separate heads; 0 is official.
 
     Raises:
         UserError: if `latent_size` cannot be halved as often as there are levels, or channels do not divide into heads.
@@ -95,7 +98,8 @@ class GloberVideoEncoder(ModelMixin, ConfigMixin):
         feature_channels: int = 16,
         separate_heads: bool = True,
         slot_positions: bool = False,
-        keyframe_skip: bool = False,
+        temporal_modes: int = 0,
+        initial_logvar: float = 0.0,
     ) -> None:
         super().__init__()
         check_level_size("latent_size", latent_size, len(channel_mult))
@@ -112,11 +116,15 @@ class GloberVideoEncoder(ModelMixin, ConfigMixin):
             self.mean_head = output_head(channels, feature_channels)
             self.logvar_head = output_head(channels, feature_channels)
             zero_init(self.logvar_head[-1])
+            nn.init.constant_(self.logvar_head[-1].bias, initial_logvar)
         else:
             self.shared_head = output_head(channels, 2 * feature_channels)
-        self.skip_conv: nn.Module | None = None
-        if keyframe_skip:
-            self.skip_conv = zero_init(nn.Conv2d(num_keyframes * channels, feature_channels, 3, padding=1))
+        self.slot_head: nn.Module | None = None
+        if temporal_modes:
+            out_channels = channels_per_mode(feature_channels, temporal_modes)
+            self.slot_head = nn.Sequential(
+                group_norm(channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1)
+            )
 
     def forward(
         self, keyframe_latents: Float[Tensor, "b c k h w"]
@@ -139,6 +147,7 @@ class GloberVideoEncoder(ModelMixin, ConfigMixin):
             mean, logvar = self.mean_head(x)[:, :, 0], self.logvar_head(x)[:, :, 0]
         else:
             mean, logvar = self.shared_head(x)[:, :, 0].chunk(2, dim=1)
-        if self.skip_conv is not None:
-            mean = mean + self.skip_conv(rearrange(x[:, :, 1:], "b c k h w -> b (k c) h w"))
+        if self.slot_head is not None:
+            slots = per_frame(self.slot_head, x[:, :, 1:])
+            mean = mean + to_modes(rearrange(slots, "b c k h w -> b k c h w"), self.config.temporal_modes)
         return mean, logvar.clamp(*LOGVAR_RANGE)

@@ -56,6 +56,24 @@ def process_state() -> PartialState:
     return state
 
 
+def use_device(name: str) -> None:
+    """Train on device `name` ("cpu", "cuda", "cuda:1"); to be called before anything else asks for the device.
+
+    Raises `UserError` if there is no such device, or if the launcher has already given each process its own.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was compiled with CUDA
+        raise UserError(f"cannot use device {name!r}: {str(error).splitlines()[0]}") from error
+    if device.type == "cpu":
+        os.environ["ACCELERATE_USE_CPU"] = "1"
+    elif _announced_world_size() > 1:
+        raise UserError(f"--device {name} with {_announced_world_size()} processes: the launcher chooses their devices")
+    else:
+        os.environ["ACCELERATE_TORCH_DEVICE"] = name
+
+
 def check_world_size(state: PartialState) -> None:
     """Raise `UserError` if the launcher's WORLD_SIZE is not the number of processes that work together."""
     announced = _announced_world_size()
