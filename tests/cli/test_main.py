@@ -104,7 +104,7 @@ def test_a_mistake_that_only_a_later_process_sees_names_it(longtake, monkeypatch
 
 
 def test_a_reader_that_leaves_early_is_no_error():
-    command = [sys.executable, "-m", "longtake.cli.main", "recipes"]
+    command = [sys.executable, "-m", "longtake", "recipes"]
     reader, writer = os.pipe()
     os.close(reader)
     result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)

@@ -12,7 +12,7 @@ from toy_glober import RECIPE, begun, latent_batch, same, snapshot, take_steps
 
 from longtake.glober import losses, stages
 from longtake.glober.frame_vae import decode_frames
-from longtake.glober.stages import draw_kept, draw_targets
+from longtake.glober.draws import draw_kept, draw_targets
 
 pytestmark = pytest.mark.usefixtures("on_cpu")
 
@@ -117,6 +117,31 @@ def test_the_decoder_is_told_the_frame_and_given_its_latent(build_autoencoder, r
     assert torch.equal(frames, frames.round())
     for clip, position in itertools.product(range(2), range(3)):
         assert torch.equal(clean[clip, position], batch.latents[clip, int(frames[clip, position])])
+
+
+def test_every_target_gets_the_feature_and_the_condition_of_its_own_clip(build_autoencoder, rng):
+    stage = build_autoencoder(
+        autoencoder__cra_weight=0.0, autoencoder__decoder__reads_condition=True, autoencoder__condition_dropout=0.0
+    )
+    seen = {}
+    decoder, means = stage.frame_decoder, torch.arange(4.0).reshape(4, 1, 1, 1).expand(4, 4, 4, 4)
+    stage.video_encoder = lambda keyframes: (means, torch.full_like(means, -30))
+
+    class Recorder:
+        def control(self, feature, index):
+            seen["feature"] = feature.mean(dim=(1, 2, 3)).round().tolist()
+            return decoder.control(feature, index)
+
+        def __call__(self, noisy, timestep, control, context):
+            seen["context"] = context
+            return decoder(noisy, timestep, control, context)
+
+    stage.frame_decoder = Recorder()
+    batch = latent_batch(4)
+    stage.loss("autoencoder", batch, 0, rng)
+    assert seen["feature"] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+    tokens = stage.condition_encoder(batch.label)
+    assert torch.equal(seen["context"], torch.stack([tokens[clip] for clip in range(4) for _ in range(3)]))
 
 
 def test_the_video_encoder_sees_the_keyframes(build_autoencoder, rng):

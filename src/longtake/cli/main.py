@@ -117,7 +117,3 @@ def complain(error: BaseException, debug: bool, kind: str = "error: ") -> None:
     rank = process_rank()
     message = " ".join(str(error).split()) or "interrupted"
     print(f"longtake: {f'process {rank}: ' if rank else ''}{kind}{message}", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -25,7 +25,7 @@ TEXT_ENCODER_HEAD_DIM = 32
 def pretrained_frame_vae(folder: str) -> AutoencoderKL:
     """Load a frame VAE from a diffusers folder. Raises `UserError` if there is none: random weights would train on."""
     if not (Path(folder) / "config.json").is_file():
-        raise UserError(f"no frame VAE in {folder}: a diffusers folder with config.json and weights is needed")
+        raise UserError(f"no frame VAE in {folder}: give a diffusers folder of one with --frame-vae.pretrained DIR")
     try:
         return AutoencoderKL.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
@@ -106,11 +106,17 @@ def condition_encoder(recipe: GloberRecipe, index: VideoIndex) -> GloberLabelEnc
     """
     if recipe.condition == "caption":
         if not any(entry.text for entry in index.entries):
-            raise UserError(f"the recipe needs captions, but {index.root} has none (captions.json, captions.csv, ...)")
+            raise UserError(
+                f"the recipe needs captions, but {index.root} has none (captions.json, captions.csv, metadata.jsonl); "
+                "train without with --condition none"
+            )
         num_heads = max(1, recipe.condition_dim // TEXT_ENCODER_HEAD_DIM)
         return GloberTextEncoder(recipe.condition_dim, TEXT_ENCODER_DEPTH, num_heads)
     if recipe.condition == "label" and not index.classes:
-        raise UserError(f"the recipe needs classes, but {index.root} has no sub-folders: a video's folder is its class")
+        raise UserError(
+            f"the recipe needs classes, but {index.root} has no sub-folders (a video's folder is its class); "
+            "train without with --condition none"
+        )
     return GloberLabelEncoder(len(index.classes) if recipe.condition == "label" else 0, recipe.condition_dim)
 
 

@@ -155,7 +155,7 @@ class GeneratorConfig(StageConfig):
     condition_dropout: float = 0.1
     """Share of samples whose text or label is dropped."""
     cached_variants: int = 0
-    """As in the autoencoder stage."""
+    """As in the autoencoder stage; features are then kept in memory as well."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Random changes to each clip."""
 

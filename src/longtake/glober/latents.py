@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -29,15 +29,17 @@ class LatentBatch:
         latents: every frame of each clip, "b t c h w".
         label: class of each clip (-1: none), "b".
         text: caption of each clip ("": none).
+        clips: what tells one cached clip from another: its video, its variant, its first frame.
     """
 
     latents: Float[Tensor, "b t c h w"]
     label: Int[Tensor, " b"]
     text: list[str]
+    clips: list[tuple[int, int, int]]
 
     def to(self, device: torch.device | str) -> LatentBatch:
         """Return the batch with its tensors on `device`."""
-        return LatentBatch(self.latents.to(device), self.label.to(device), self.text)
+        return replace(self, latents=self.latents.to(device), label=self.label.to(device))
 
 
 def frame_latents(
@@ -88,12 +90,12 @@ class LatentClips:
             batch += 1
 
     def _batch(self, positions: range) -> LatentBatch:
-        latents, entries = [], []
+        latents, entries, clips = [], [], []
         for position in positions:
             video, indices, rng = self.dataset.choose(position)
             variant = int(rng.integers(self.num_variants))
             latents.append(self._latents[video][variant][torch.from_numpy(indices)])
             entries.append(self.dataset.entries[video])
-        return LatentBatch(
-            torch.stack(latents), torch.tensor([entry.label for entry in entries]), [entry.text for entry in entries]
-        )
+            clips.append((video, variant, int(indices[0])))
+        labels = torch.tensor([entry.label for entry in entries])
+        return LatentBatch(torch.stack(latents), labels, [entry.text for entry in entries], clips)

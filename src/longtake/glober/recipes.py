@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from longtake.data.config import AugmentConfig
@@ -83,7 +84,7 @@ def glober_weizmann_64() -> GloberRecipe:
                 model_channels=32, channel_mult=(1, 2, 2), attention_downsamples=(2, 4), head_channels=32
             ),
             feature_dropout=0.05,
-            cached_variants=6,
+            cached_variants=4,
             augment=augment,
         ),
         generator=GeneratorConfig(
@@ -98,14 +99,73 @@ def glober_weizmann_64() -> GloberRecipe:
             num_heads=6,
             shared_modulation=True,
             prediction="v_prediction",
-            cached_variants=6,
+            cached_variants=3,
             augment=augment,
         ),
         sampling=SamplingConfig(num_inference_steps=10, guidance_scale=1.5, decoder_guidance_scale=1.0),
     )
 
 
+def glober_sky_256() -> GloberRecipe:
+    """Unconditional time-lapse skies at 256x256, 16 frames: the paper's Sky Time-lapse model (Tables 1 and 8).
+
+    Data: Sky Time-lapse, its training videos as one folder. Needs Stable Diffusion v1's VAE as a diffusers folder:
+    --frame-vae.pretrained DIR. The paper's text prompt and the initialisation from Stable Diffusion's UNet are not
+    part of this recipe yet, so its published FVD is not to be expected.
+    Command: torchrun --nproc_per_node 8 -m longtake train glober_sky_256 --data sky --out runs/sky
+        --frame-vae.pretrained stable-diffusion-vae
+    """
+    optimizer = OptimizerConfig(lr=1e-4, warmup_steps=1000)
+    return GloberRecipe(
+        frame_vae=FrameVAEConfig(pretrained="stable-diffusion-vae"),
+        autoencoder=AutoencoderConfig(
+            steps=40_000,
+            batch_size=32,
+            optimizer=optimizer,
+            precision="fp16",
+            discriminator=DiscriminatorConfig(optimizer=optimizer),
+        ),
+        generator=GeneratorConfig(
+            steps=100_000,
+            batch_size=32,
+            optimizer=OptimizerConfig(lr=5e-5, warmup_steps=1000),
+            precision="fp16",
+            hidden_size=1024,
+            depth=20,
+            num_heads=16,
+        ),
+    )
+
+
+def glober_small_64() -> GloberRecipe:
+    """Any folder of videos at 64x64, 16 frames in one feature, no condition: a first model of your own on a CPU.
+
+    Data: a folder of videos of at least 16 frames. Labels: --condition label, with one sub-folder per class.
+    Captions: --condition caption, with captions.json, captions.csv or metadata.jsonl in the folder.
+    Command: longtake train glober_small_64 --data my-videos --out runs/mine
+    """
+    recipe = glober_weizmann_64()
+    encoder = replace(recipe.autoencoder.encoder, feature_channels=32, temporal_modes=8)
+    decoder = replace(recipe.autoencoder.decoder, index_scale=12.0)
+    return replace(
+        recipe,
+        span=16,
+        keyframes=tuple(range(1, 16, 2)),
+        short_videos="leave_out",
+        condition="none",
+        autoencoder=replace(
+            recipe.autoencoder,
+            encoder=encoder,
+            decoder=decoder,
+            cached_variants=0,
+            augment=AugmentConfig(mirror=True),
+        ),
+        generator=replace(recipe.generator, cached_variants=0, augment=AugmentConfig(mirror=True)),
+        frame_vae=replace(recipe.frame_vae, augment=AugmentConfig(mirror=True)),
+    )
+
+
 RECIPES: Mapping[str, Callable[[], GloberRecipe]] = MappingProxyType(
-    {function.__name__: function for function in (glober_weizmann_64,)}
+    {function.__name__: function for function in (glober_weizmann_64, glober_small_64, glober_sky_256)}
 )
 """Name -> recipe."""

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, ModelMixin
 from einops import rearrange, repeat
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from longtake.core.batch import VideoBatch
@@ -22,6 +22,7 @@ from longtake.data.transforms import to_frames
 from longtake.glober import build, losses
 from longtake.glober.condition import GloberLabelEncoder, GloberTextEncoder
 from longtake.glober.config import AutoencoderConfig, FrameVAEConfig, GeneratorConfig, GloberRecipe
+from longtake.glober.draws import draw_kept, draw_normal, draw_targets, draw_timesteps
 from longtake.glober.frame_decoder import GloberFrameDecoder
 from longtake.glober.frame_vae import build_frame_vae, decode_frames, encode_frames
 from longtake.glober.latents import LatentBatch, LatentClips, frame_latents
@@ -296,6 +297,7 @@ class GeneratorStage(ClipStage):
         self.trains_condition = condition_encoder is None
         self.condition_encoder = condition_encoder or build.condition_encoder(recipe, index)
         self.feature_generator = build.feature_generator(recipe, frame_vae)
+        self._known_features: dict[tuple[int, int, int], Float[Tensor, "c h w"]] = {}
 
     def modules(self) -> dict[str, nn.Module]:
         """The feature generator, and the condition encoder if it is not trained yet."""
@@ -344,9 +346,15 @@ class GeneratorStage(ClipStage):
 
     @torch.no_grad()
     def _features(self, batch: VideoBatch | LatentBatch, generator: torch.Generator) -> Float[Tensor, "b c h w"]:
-        """The posterior's mean, as the authors take it."""
-        mean, _ = self.video_encoder(self.keyframe_latents(batch, generator))
-        return mean.float()
+        """The posterior's mean, as the authors take it; of cached clips encoded once, when they first come up."""
+        keyframes = self.keyframe_latents(batch, generator)
+        if not isinstance(batch, LatentBatch):
+            return self.video_encoder(keyframes)[0].float()
+        for clip, clip_keyframes in zip(batch.clips, keyframes, strict=True):
+            if clip not in self._known_features:
+                # alone: in a batch its last bits might depend on its neighbours, and a resumed run meets others
+                self._known_features[clip] = self.video_encoder(clip_keyframes[None])[0][0].float()
+        return torch.stack([self._known_features[clip] for clip in batch.clips])
 
     def pipeline(self) -> GloberPipeline:
         """The whole model as it stands."""
@@ -381,31 +389,6 @@ class GeneratorStage(ClipStage):
 def trainable(*modules: nn.Module) -> list[nn.Parameter]:
     """All parameters but the fixed ones."""
     return [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
-
-
-def draw_normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard normal noise of the shape, dtype and device of `like`."""
-    return torch.randn(like.shape, generator=generator, device=generator.device).to(like)
-
-
-def draw_timesteps(count: int, generator: torch.Generator) -> Int[Tensor, " n"]:
-    """Uniform over 0..999, for each sample on its own."""
-    return torch.randint(1000, (count,), generator=generator, device=generator.device)
-
-
-def draw_kept(count: int, dropout: float, generator: torch.Generator) -> Tensor:
-    """Bool "n": false with probability `dropout`."""
-    return torch.rand(count, generator=generator, device=generator.device) >= dropout
-
-
-def draw_targets(num_clips: int, span: int, num_targets: int, generator: torch.Generator) -> Int[Tensor, "b n"]:
-    """Draw `num_targets` different frames of each clip, uniformly; the first two of a row are in order of time.
-
-    The CRA loss pairs those two. The authors draw with replacement, which now and then pairs a frame with itself.
-    """
-    scores = torch.rand(num_clips, span, generator=generator, device=generator.device)
-    frames = scores.argsort(dim=1)[:, :num_targets]
-    return torch.cat([frames[:, :2].sort(dim=1).values, frames[:, 2:]], dim=1)
 
 
 def encode_condition(

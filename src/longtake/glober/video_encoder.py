@@ -20,7 +20,6 @@ from longtake.glober.blocks import (
     check_level_size,
     group_norm,
     per_frame,
-    zero_init,
 )
 from longtake.glober.temporal_modes import channels_per_mode, to_modes
 
@@ -115,8 +114,11 @@ class GloberVideoEncoder(ModelMixin, ConfigMixin):
         if separate_heads:
             self.mean_head = output_head(channels, feature_channels)
             self.logvar_head = output_head(channels, feature_channels)
-            zero_init(self.logvar_head[-1])
-            nn.init.constant_(self.logvar_head[-1].bias, initial_logvar)
+            last = self.logvar_head[-1]
+            assert isinstance(last, nn.Conv3d)
+            assert last.bias is not None
+            nn.init.zeros_(last.weight)
+            nn.init.constant_(last.bias, initial_logvar)
         else:
             self.shared_head = output_head(channels, 2 * feature_channels)
         self.slot_head: nn.Module | None = None
