@@ -11,8 +11,8 @@ import torch
 from toy_glober import RECIPE, begun, latent_batch, same, snapshot, take_steps
 
 from longtake.glober import losses, stages
-from longtake.glober.frame_vae import decode_frames
 from longtake.glober.draws import draw_kept, draw_targets
+from longtake.glober.frame_vae import decode_frames
 
 pytestmark = pytest.mark.usefixtures("on_cpu")
 

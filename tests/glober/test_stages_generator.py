@@ -46,6 +46,19 @@ def test_features_are_normalised_over_the_statistics_clips(build_generator):
     assert torch.equal(model.feature_std, before[1])
 
 
+def test_features_of_cached_clips_are_each_clips_own(build_generator):
+    stage = build_generator(generator__cached_variants=2, generator__augment__colour=0.3)
+    with few_statistics():
+        begun(stage)
+    fresh = features(stage, 60)
+    for _ in range(2):  # encoded now or known from before
+        kept = torch.cat(
+            [stage._features(batch, torch.Generator()) for batch in itertools.islice(stage.batches(0, 0, 1), 60)]
+        )
+        torch.testing.assert_close(kept, fresh, rtol=1e-4, atol=1e-5)
+    assert len({row.sum().item() for row in kept}) > 20  # of 18 starts, 2 variants each
+
+
 def test_a_zero_prediction_loses_one_on_normalised_features(build_generator):
     stage = build_generator(generator__cached_variants=1, generator__prediction="v_prediction")
     with few_statistics():

@@ -7,7 +7,7 @@ import torch
 
 from longtake.core.errors import UserError
 from longtake.glober.frame_decoder import GloberFrameDecoder
-from longtake.glober.temporal_modes import at_time, channels_per_mode, cosine_basis, to_modes
+from longtake.glober.temporal_modes import at_time, channels_per_mode, check_modes, cosine_basis, to_modes
 
 
 def slots(num_keyframes=5, channels=3):
@@ -50,7 +50,7 @@ def test_modes_must_divide_the_channels_and_not_outnumber_the_keyframes():
     with pytest.raises(UserError, match="must divide the feature's 6 channels"):
         channels_per_mode(6, 4)
     with pytest.raises(UserError, match="at most 5, the number of keyframes"):
-        to_modes(slots(), 6)
+        check_modes(6, 5)
 
 
 @torch.no_grad()

@@ -141,7 +141,7 @@ def test_a_pretrained_frame_vae_is_used_as_it_is(index, tmp_path):
 
 def test_a_pretrained_frame_vae_that_is_not_there(index, tmp_path):
     recipe = changed(RECIPE, frame_vae__pretrained=str(tmp_path / "gone"))
-    with pytest.raises(UserError, match=f"no frame VAE in {tmp_path / 'gone'}: a diffusers folder"):
+    with pytest.raises(UserError, match=f"no frame VAE in {tmp_path / 'gone'}: give a diffusers folder"):
         train(recipe, "toy", index.root, tmp_path / "run")
     (tmp_path / "gone").mkdir()
     (tmp_path / "gone" / "config.json").write_text("{}")

@@ -146,7 +146,8 @@ def random_frame_vae():
 def latent_batch(num_clips: int) -> LatentBatch:
     """Clips of random latents, of both classes in turn."""
     latents = torch.randn(num_clips, SPAN, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    return LatentBatch(latents, torch.arange(num_clips) % 2, ["a", "b"] * (num_clips // 2))
+    clips = [(number, 0, 0) for number in range(num_clips)]
+    return LatentBatch(latents, torch.arange(num_clips) % 2, ["a", "b"] * (num_clips // 2), clips)
 
 
 def wake_up(*networks: nn.Module) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import statistics
 from pathlib import Path
+from typing import Any
 
+import torch
 from diffusers import AutoencoderKL
 
 from longtake.core.errors import UserError
@@ -14,6 +16,7 @@ from longtake.glober.config import GloberRecipe
 from longtake.glober.discriminator import GloberDiscriminator
 from longtake.glober.feature_generator import GloberFeatureGenerator
 from longtake.glober.frame_decoder import GloberFrameDecoder
+from longtake.glober.frame_vae import build_frame_vae
 from longtake.glober.pipeline import GloberPipeline
 from longtake.glober.sampling import build_scheduler
 from longtake.glober.video_encoder import GloberVideoEncoder
@@ -22,10 +25,53 @@ TEXT_ENCODER_DEPTH = 2
 TEXT_ENCODER_HEAD_DIM = 32
 
 
-def pretrained_frame_vae(folder: str) -> AutoencoderKL:
-    """Load a frame VAE from a diffusers folder. Raises `UserError` if there is none: random weights would train on."""
+def check(recipe: GloberRecipe, index: VideoIndex) -> None:
+    """Raise `UserError` for settings that cannot be built or do not suit the data, before hours are spent on training.
+
+    Builds every network without memory for its weights.
+    """
+    if not recipe.keyframes or not 0 <= min(recipe.keyframes) <= max(recipe.keyframes) < recipe.span:
+        raise UserError(f"keyframes {list(recipe.keyframes)} do not lie within the span of {recipe.span} frames")
+    if not 1 <= recipe.autoencoder.num_targets <= recipe.span:
+        raise UserError(f"num_targets is {recipe.autoencoder.num_targets}; it must be 1 to {recipe.span} (the span)")
+    if recipe.autoencoder.cra_weight and recipe.autoencoder.num_targets < 2:
+        raise UserError("the CRA loss pairs frames, so num_targets must be at least 2 (or set cra_weight to 0)")
+    with torch.device("meta"):
+        vae = frame_vae(recipe)
+        video_encoder(recipe, vae)
+        frame_decoder(recipe, vae)
+        feature_generator(recipe, vae)
+        condition_encoder(recipe, index)
+        if recipe.autoencoder.cra_weight:
+            discriminator(recipe, vae)
+
+
+def frame_vae(recipe: GloberRecipe) -> AutoencoderKL:
+    """The frame VAE in its shape, untrained: the recipe's own, or as the pretrained folder describes it."""
+    config = recipe.frame_vae
+    if config.pretrained:
+        return AutoencoderKL.from_config(_pretrained_config(config.pretrained))
+    return build_frame_vae(
+        config.block_out_channels,
+        config.layers_per_block,
+        config.latent_channels,
+        config.norm_groups,
+        config.mid_attention,
+    )
+
+
+def _pretrained_config(folder: str) -> dict[str, Any]:
     if not (Path(folder) / "config.json").is_file():
         raise UserError(f"no frame VAE in {folder}: give a diffusers folder of one with --frame-vae.pretrained DIR")
+    try:
+        return AutoencoderKL.load_config(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot load the frame VAE in {folder}: {' '.join(str(error).split())}") from error
+
+
+def pretrained_frame_vae(folder: str) -> AutoencoderKL:
+    """Load a frame VAE from a diffusers folder. Raises `UserError` if there is none: random weights would train on."""
+    _pretrained_config(folder)
     try:
         return AutoencoderKL.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:

@@ -50,9 +50,9 @@ def glober_weizmann_64() -> GloberRecipe:
             augment=augment,
         ),
         autoencoder=AutoencoderConfig(
-            steps=2000,
+            steps=1600,
             batch_size=8,
-            optimizer=OptimizerConfig(lr=1e-3, betas=(0.9, 0.99), warmup_steps=50, schedule="cosine", clip_norm=1.0),
+            optimizer=OptimizerConfig(lr=1.5e-3, betas=(0.9, 0.99), warmup_steps=50, schedule="cosine", clip_norm=1.0),
             ema_decay=0.995,
             checkpoint_every=50,
             sample_every=200,
@@ -88,7 +88,7 @@ def glober_weizmann_64() -> GloberRecipe:
             augment=augment,
         ),
         generator=GeneratorConfig(
-            steps=2000,
+            steps=1800,
             batch_size=32,
             optimizer=OptimizerConfig(lr=6e-4, betas=(0.9, 0.99), warmup_steps=50, schedule="cosine", clip_norm=1.0),
             ema_decay=0.995,

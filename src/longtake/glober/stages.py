@@ -24,7 +24,7 @@ from longtake.glober.condition import GloberLabelEncoder, GloberTextEncoder
 from longtake.glober.config import AutoencoderConfig, FrameVAEConfig, GeneratorConfig, GloberRecipe
 from longtake.glober.draws import draw_kept, draw_normal, draw_targets, draw_timesteps
 from longtake.glober.frame_decoder import GloberFrameDecoder
-from longtake.glober.frame_vae import build_frame_vae, decode_frames, encode_frames
+from longtake.glober.frame_vae import decode_frames, encode_frames
 from longtake.glober.latents import LatentBatch, LatentClips, frame_latents
 from longtake.glober.pipeline import GloberPipeline
 from longtake.glober.request import NO_CAPTION, NO_LABEL
@@ -48,13 +48,7 @@ class FrameVAEStage(Stage):
         self.config = recipe.frame_vae
         clip = ClipConfig(num_frames=1, size=recipe.size)
         self.dataset = ClipDataset(index, clip, recipe.frame_vae.augment, recipe.frame_vae.seed)
-        self.frame_vae = build_frame_vae(
-            self.config.block_out_channels,
-            self.config.layers_per_block,
-            self.config.latent_channels,
-            self.config.norm_groups,
-            self.config.mid_attention,
-        )
+        self.frame_vae = build.frame_vae(recipe)
 
     def modules(self) -> dict[str, nn.Module]:
         """The autoencoder."""

@@ -22,6 +22,12 @@ from torch import Tensor
 from longtake.core.errors import UserError
 
 
+def check_modes(num_modes: int, num_keyframes: int) -> None:
+    """Raise `UserError` for more modes than keyframes: they could not be told apart."""
+    if num_modes > num_keyframes:
+        raise UserError(f"temporal_modes is {num_modes}; it must be at most {num_keyframes}, the number of keyframes")
+
+
 def channels_per_mode(feature_channels: int, num_modes: int) -> int:
     """Return C / R; raise `UserError` unless it is whole."""
     if feature_channels % num_modes:
@@ -40,11 +46,8 @@ def to_modes(slots: Float[Tensor, "b k c h w"], num_modes: int) -> Float[Tensor,
     """Return the coefficients of the series through maps at the times (k + 1/2) / K: the K keyframes, evenly spread.
 
     With as many modes as keyframes the series meets every map; with fewer it is the closest such series.
-    Raises `UserError` for more modes than keyframes.
     """
     num_keyframes = slots.shape[1]
-    if num_modes > num_keyframes:
-        raise UserError(f"temporal_modes is {num_modes}; it must be at most {num_keyframes}, the number of keyframes")
     time = (torch.arange(num_keyframes, device=slots.device) + 0.5) / num_keyframes
     basis = cosine_basis(time, num_modes, num_keyframes).to(slots.dtype)
     return rearrange(einsum(basis, slots, "k r, b k c h w -> b r c h w"), "b r c h w -> b (r c) h w")

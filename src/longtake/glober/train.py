@@ -74,14 +74,9 @@ def train(
 def factories(recipe: GloberRecipe, index: VideoIndex) -> dict[str, Factory]:
     """Each stage by name, as a function of the folder that holds what earlier stages exported.
 
-    Raises `UserError` for settings that contradict each other.
+    Raises `UserError` for settings that cannot be built or do not suit the data.
     """
-    if not recipe.keyframes or not 0 <= min(recipe.keyframes) <= max(recipe.keyframes) < recipe.span:
-        raise UserError(f"keyframes {list(recipe.keyframes)} do not lie within the span of {recipe.span} frames")
-    if not 1 <= recipe.autoencoder.num_targets <= recipe.span:
-        raise UserError(f"num_targets is {recipe.autoencoder.num_targets}; it must be 1 to {recipe.span} (the span)")
-    if recipe.autoencoder.cra_weight and recipe.autoencoder.num_targets < 2:
-        raise UserError("the CRA loss pairs frames, so num_targets must be at least 2 (or set cra_weight to 0)")
+    build.check(recipe, index)
 
     def autoencoder(components: Path) -> Stage:
         return AutoencoderStage(recipe, index, _frame_vae(recipe, components))

@@ -21,7 +21,7 @@ from longtake.glober.blocks import (
     group_norm,
     per_frame,
 )
-from longtake.glober.temporal_modes import channels_per_mode, to_modes
+from longtake.glober.temporal_modes import channels_per_mode, check_modes, to_modes
 
 LOGVAR_RANGE = (-30.0, 20.0)
 # About the standard deviation of the input convolution's output, so that slots can be told apart from the first step.
@@ -80,7 +80,8 @@ class GloberVideoEncoder(ModelMixin, ConfigMixin):
         initial_logvar: what the log-variance starts at with separate heads; 0 is official.
 
     Raises:
-        UserError: if `latent_size` cannot be halved as often as there are levels, or channels do not divide into heads.
+        UserError: if `latent_size` cannot be halved as often as there are levels, channels do not divide into heads or
+            modes, or there are more modes than keyframes.
     """
 
     @register_to_config
@@ -102,6 +103,7 @@ class GloberVideoEncoder(ModelMixin, ConfigMixin):
     ) -> None:
         super().__init__()
         check_level_size("latent_size", latent_size, len(channel_mult))
+        check_modes(temporal_modes, num_keyframes)
         self.video_token = nn.Parameter(torch.randn(latent_channels, latent_size, latent_size))
         self.conv_in = nn.Conv3d(latent_channels, model_channels, 3, padding=1)
         self.slot_embedding: nn.Parameter | None = None
