@@ -59,8 +59,7 @@ def test_cached_latents_are_those_of_the_clips_on_the_way(build_autoencoder, fra
 def test_cached_variants_are_augmented_each_anew(build_autoencoder):
     stage = build_autoencoder(autoencoder__cached_variants=3, autoencoder__augment__colour=0.3)
     begun(stage)
-    variants = stage._cache._latents[0]
-    assert len(variants) == 3
+    variants = [stage._cache.latents(0, variant) for variant in range(3)]
     assert all(not torch.equal(a, b) for a, b in itertools.combinations(variants, 2))
     batches = stage.batches(0, 0, 1)
     seen = {latents[0].sum().item() for _ in range(40) for latents in next(batches).latents}
@@ -84,7 +83,7 @@ def test_frame_vae_loss_and_export(index, tmp_path):
     assert not same(before, snapshot(stage.frame_vae))
 
     with pytest.MonkeyPatch.context() as patch, trainer.showing(2):
-        patch.setattr(stages, "NUM_STATISTICS_CLIPS", 64)
+        patch.setattr(stages, "NUM_STATISTICS_FRAMES", 64)
         stage.export(tmp_path)
     loaded = stage.frame_vae.from_pretrained(tmp_path / "frame_vae")
     frames = torch.cat([batch.video[:, :, 0] for batch in take(stage, 32)])
@@ -98,9 +97,9 @@ def test_previews(index, build_autoencoder, build_generator):
     torch.manual_seed(0)
     for stage, name, shape in (
         (FrameVAEStage(RECIPE, index), "reconstruction", (8, 2, 16, 16, 3)),
-        (build_autoencoder(), "reconstruction", (8, 8, 16, 16, 3)),
-        (build_autoencoder(autoencoder__decoder__reads_condition=True), "reconstruction", (8, 8, 16, 16, 3)),
-        (build_generator(generator__normalize_features=False), "samples", (8, 8, 16, 16, 3)),
+        (build_autoencoder(), "reconstruction", (4, 8, 16, 16, 3)),
+        (build_autoencoder(autoencoder__decoder__reads_condition=True), "reconstruction", (4, 8, 16, 16, 3)),
+        (build_generator(generator__normalize_features=False), "samples", (4, 8, 16, 16, 3)),
     ):
         with begun(stage).showing(1) as generator:
             videos = stage.preview(generator)
@@ -111,4 +110,4 @@ def test_previews(index, build_autoencoder, build_generator):
     with begun(stage).showing(1) as generator:
         clips = stage.preview(generator)["reconstruction"][::2]
     originals = to_frames(torch.cat([batch.video for batch in take(stage, 2)]))
-    assert np.array_equal(clips, originals)
+    assert np.array_equal(clips, originals[: len(clips)])

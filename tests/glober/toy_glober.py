@@ -189,6 +189,7 @@ def few_statistics() -> Iterator[None]:
     """Measure features and latents on 32 clips."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stages, "NUM_STATISTICS_CLIPS", 32)
+        patch.setattr(stages, "NUM_STATISTICS_FRAMES", 32)
         yield
 
 

@@ -130,8 +130,8 @@ class AutoencoderConfig(StageConfig):
     condition_dropout: float = 0.1
     """Share of clips whose text or label is dropped, independent of `feature_dropout`."""
     cached_variants: int = 0
-    """Encode every video this many times, each time augmented anew, before the first step, and train on those
-    latents (they fit in memory for small sets); 0: decode and encode video as training goes."""
+    """Encode every video at most this many times, each time augmented anew, and train on those latents, kept in
+    memory (for small sets); 0: decode, augment and encode every clip anew."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Random changes to each clip."""
 

@@ -61,25 +61,29 @@ def frame_latents(
 class LatentClips:
     """Every video of a data set as latents, `num_variants` times over, each variant augmented anew.
 
-    Which clip stands at which position is `ClipDataset`'s choice, so a run is as repeatable as without the cache.
+    A variant is encoded when a clip of it first comes up, and kept in memory. Which clip stands at which position is
+    `ClipDataset`'s choice, so a run is as repeatable as without the cache.
     """
 
     def __init__(self, dataset: ClipDataset, frame_vae: AutoencoderKL, num_variants: int, device: torch.device) -> None:
         self.dataset = dataset
+        self.frame_vae = frame_vae
         self.num_variants = num_variants
-        self._latents = [
-            [self._encode(frame_vae, video, variant, device) for variant in range(num_variants)]
-            for video in range(len(dataset))
-        ]
+        self.device = device
+        self._known: dict[tuple[int, int], Float[Tensor, "t c h w"]] = {}
 
-    def _encode(
-        self, frame_vae: AutoencoderKL, video: int, variant: int, device: torch.device
-    ) -> Float[Tensor, "t c h w"]:
+    def latents(self, video: int, variant: int) -> Float[Tensor, "t c h w"]:
+        """All frames of one variant of `dataset.entries[video]`, on the CPU."""
+        if (video, variant) not in self._known:
+            self._known[video, variant] = self._encode(video, variant)
+        return self._known[video, variant]
+
+    def _encode(self, video: int, variant: int) -> Float[Tensor, "t c h w"]:
         rng = np.random.default_rng(derive_seed(self.dataset.seed, video, variant))
         frames = to_video(augment(self.dataset.video(video), self.dataset.augment, rng))
         chunks = rearrange(frames, "c t h w -> t c h w").split(ENCODED_AT_ONCE)
         with torch.no_grad():
-            return torch.cat([encode_frames(frame_vae, chunk.to(device)).cpu() for chunk in chunks])
+            return torch.cat([encode_frames(self.frame_vae, chunk.to(self.device)).cpu() for chunk in chunks])
 
     def batches(self, batch_size: int, first_batch: int, rank: int, world_size: int) -> Iterator[LatentBatch]:
         """Yield the endless batches of one rank; positions as in `data.loading.clip_batches`."""
@@ -94,7 +98,7 @@ class LatentClips:
         for position in positions:
             video, indices, rng = self.dataset.choose(position)
             variant = int(rng.integers(self.num_variants))
-            latents.append(self._latents[video][variant][torch.from_numpy(indices)])
+            latents.append(self.latents(video, variant)[torch.from_numpy(indices)])
             entries.append(self.dataset.entries[video])
             clips.append((video, variant, int(indices[0])))
         labels = torch.tensor([entry.label for entry in entries])

@@ -33,7 +33,8 @@ from longtake.glober.video_encoder import GloberVideoEncoder
 from longtake.training.stage import Player, Stage
 
 NUM_PREVIEWS = 4
-NUM_STATISTICS_CLIPS = 512
+NUM_STATISTICS_FRAMES = 512
+NUM_STATISTICS_CLIPS = 64
 
 Losses = tuple[Tensor, dict[str, Tensor]]
 
@@ -83,7 +84,7 @@ class FrameVAEStage(Stage):
         """Save the autoencoder, with the mean and deviation of its latents over training frames in its config."""
         batches = clip_batches(self.dataset, 32)
         latents = []
-        for _ in range(NUM_STATISTICS_CLIPS // 32):
+        for _ in range(NUM_STATISTICS_FRAMES // 32):
             frames = next(batches).to(self.frame_vae.device).video[:, :, 0]
             latents.append(self.frame_vae.encode(frames).latent_dist.mode())
         std, mean = torch.std_mean(torch.cat(latents).double(), dim=(0, 2, 3))
@@ -104,7 +105,7 @@ class ClipStage(Stage):
         self._cache: LatentClips | None = None
 
     def prepare(self, device: torch.device) -> None:
-        """Encode the data set, if the stage caches it."""
+        """Set up the cache of latents, if the stage has one."""
         if self.config.cached_variants:
             self._cache = LatentClips(self.dataset, self.frame_vae, self.config.cached_variants, device)
 
@@ -256,7 +257,7 @@ class AutoencoderStage(ClipStage):
             self.recipe, index, self.frame_vae, self.video_encoder, self.frame_decoder, None, condition_encoder
         )
         videos = []
-        for clip in to_frames(next(clip_batches(self.dataset, NUM_PREVIEWS)).video):
+        for clip in to_frames(next(clip_batches(self.dataset, NUM_PREVIEWS // 2)).video):
             videos += [clip, pipeline.reconstruct(clip)]
         return {"reconstruction": np.stack(videos)}
 
@@ -312,7 +313,7 @@ class GeneratorStage(ClipStage):
         return [Player("generator", trainable(*self.modules().values()), self.config.optimizer)]
 
     def prepare(self, device: torch.device) -> None:
-        """Encode the data set if it is cached, and measure the features' mean and deviation if they are normalised."""
+        """Measure the features' mean and deviation, if they are normalised."""
         super().prepare(device)
         if not self.config.normalize_features:
             return
@@ -367,7 +368,7 @@ class GeneratorStage(ClipStage):
         del generator
         pipeline = self.pipeline()
         videos = []
-        for number in range(2 * NUM_PREVIEWS):
+        for number in range(NUM_PREVIEWS):
             label = number % len(pipeline.config.classes) if pipeline.config.classes else None
             entry = self.dataset.entries[number % len(self.dataset)]
             prompt = entry.text if self.recipe.condition == "caption" else None
