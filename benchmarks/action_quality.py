@@ -1,9 +1,8 @@
 """How good are the videos of a class-conditional GLOBER of people's actions?
 
-Reconstruction: PSNR per frame of held-out videos through the video autoencoder, and motion correlation: Pearson's
-correlation, over all pixels and frames of a clip, of x - mean_t(x) in the original and in the reconstruction (1: all
-motion in place, 0: a still image). "mean image" is the PSNR of the original clip's own mean frame, a still that no
-model can know.
+Reconstruction: PSNR per frame of held-out videos through the video autoencoder, and motion correlation (1: all motion
+in place, 0: a still image; see `longtake.metrics.frames`). "mean image" is the PSNR of the original clip's own mean
+frame, a still that no model can know.
 
 Recognition: a small 3D convolutional classifier is trained on the real videos of all people but one, scored on that
 one, and then asked which action each sample shows.
@@ -27,6 +26,7 @@ import longtake
 from longtake.data.clips import reflect
 from longtake.data.index import VideoEntry, index_folder
 from longtake.data.transforms import resize_and_crop
+from longtake.metrics.frames import motion_correlation, psnr
 from longtake.video import read_video, write_contact_sheet
 
 CLASSIFIER_FRAMES = 32  # every second frame of 64
@@ -89,18 +89,6 @@ def recognised(model: ActionClassifier, videos: list[np.ndarray], labels: list[i
     """Share of videos whose action is the most probable one."""
     predicted = model(torch.stack([motion(video) for video in videos])).argmax(1)
     return (predicted == torch.tensor(labels)).float().mean().item()
-
-
-def psnr(original: np.ndarray, other: np.ndarray) -> float:
-    """Mean over frames of 10 log10(255^2 / MSE)."""
-    error = (original.astype(np.float64) - other) ** 2
-    return float((10 * np.log10(255**2 / error.mean((1, 2, 3)))).mean())
-
-
-def motion_correlation(original: np.ndarray, other: np.ndarray) -> float:
-    """Correlation of the two clips' deviations from their mean frames."""
-    a, b = (clip.astype(np.float64) - clip.mean(0) for clip in (original, other))
-    return float((a * b).sum() / np.sqrt((a**2).sum() * (b**2).sum() + 1e-12))
 
 
 def main() -> None:

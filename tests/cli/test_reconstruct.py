@@ -29,6 +29,13 @@ def test_side_by_side_with_numbers(longtake, tiny_model, glober, videos, tmp_pat
     assert "mean" in outcome.out
 
 
+def test_a_folder_of_videos_stands_for_the_videos_in_it(longtake, tiny_model, videos, tmp_path):
+    out = tmp_path / "out"
+    assert longtake("reconstruct", tiny_model, videos / "bend", "--out", out).status == 0
+    records = json.loads((out / "metrics.json").read_text())["videos"]
+    assert [record["video"] for record in records] == sorted(str(path) for path in (videos / "bend").iterdir())
+
+
 def test_of_a_short_video_only_real_frames_count(longtake, tiny_model, glober, tmp_path):
     frames = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
     np.save(tmp_path / "short.npy", frames)

@@ -7,7 +7,7 @@ import pytest
 from einops import rearrange
 
 from longtake.core.errors import UserError
-from longtake.metrics.frames import psnr, ssim
+from longtake.metrics.frames import motion_correlation, psnr, ssim
 
 FIXTURES = Path(os.environ.get("LONGTAKE_FIXTURES", Path(__file__).parents[2] / "../shared/fixtures")) / "metrics"
 
@@ -62,3 +62,13 @@ def test_shapes_that_cannot_be_compared():
         psnr(x, x[:1])
     with pytest.raises(UserError, match="at least 11 x 11"):
         ssim(x[:, :8], x[:, :8])
+
+
+def test_motion_correlation_is_pearsons_of_the_deviations_from_the_mean_frame():
+    rng = np.random.default_rng(0)
+    still, moving, other = rng.random((1, 4, 4, 3)), rng.random((5, 4, 4, 3)), rng.random((5, 4, 4, 3))
+    expected = np.corrcoef((moving - moving.mean(0)).ravel(), (other - other.mean(0)).ravel())[0, 1]
+    assert motion_correlation(moving, other) == pytest.approx(expected)
+    assert motion_correlation(moving, 0.5 * moving + 0.2) == pytest.approx(1)
+    assert motion_correlation(moving, 1 - moving) == pytest.approx(-1)
+    assert motion_correlation(moving, np.repeat(still, 5, axis=0)) == 0

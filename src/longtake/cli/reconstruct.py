@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,14 +26,14 @@ SHEET_FILE = "contact-sheet.png"
 
 @dataclass(frozen=True)
 class Reconstruct(Command):
-    """Pass videos through a model's autoencoder and back, with PSNR and SSIM."""
+    """Pass videos through a model's autoencoder and back, with PSNR, SSIM and the correlation of motion."""
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """A shipped model's name (see `longtake models`), a pipeline folder, a run folder, or a hub id."""
     videos: Annotated[
         tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="VIDEO [VIDEO ...]", help_behavior_hint="")
     ]
-    """Video files or folders of frames: the first frames of each, up to the span the model was trained on."""
+    """Videos, or folders of videos: the first frames of each video, up to the span the model was trained on."""
     out: Path
     """Folder for originals and reconstructions side by side, a contact sheet, and every frame's numbers as JSON."""
     label: OptionalText = None
@@ -53,20 +54,21 @@ class Reconstruct(Command):
         if self.steps is not None and self.steps < 1:
             raise UserError(f"--steps must be at least 1, not {self.steps}")
         check_can_create_folder(self.out)
-        frame_rates = [probe_frame_rate(path) for path in self.videos]
+        videos = [video for path in self.videos for video in videos_in(path)]
+        frame_rates = [probe_frame_rate(path) for path in videos]
         clock = Stopwatch()
         pipe = load_pipeline(self.model, self.device)
         if not hasattr(pipe, "reconstruct"):
             raise UserError(f"{self.model} ({type(pipe).__name__}) cannot reconstruct videos")
         # All videos are read before any is reconstructed: a broken one stops the command at once.
-        clips = [read_clip(path, pipe.config.span) for path in self.videos]
+        clips = [read_clip(path, pipe.config.span) for path in videos]
 
         records: list[dict[str, Any]] = []
         rows: list[np.ndarray] = []
-        names = file_names(self.videos)
+        names = file_names(videos)
         with progress_bar() as progress:
             for path, name, (frames, num_real), fps in progress.track(
-                list(zip(self.videos, names, clips, frame_rates, strict=True)), description="videos"
+                list(zip(videos, names, clips, frame_rates, strict=True)), description="videos"
             ):
                 options = {"num_inference_steps": self.steps, "label": self.label or label_of(path, pipe)}
                 original = pipe.fit(frames)[:num_real]
@@ -78,12 +80,20 @@ class Reconstruct(Command):
                 records.append(record)
                 rows += [original, rebuilt]
                 write_video(self.out / name, beside(original, rebuilt), fps)
-        titles = [title for path in self.videos for title in (path.name, "reconstruction")]
+        titles = [title for path in videos for title in (path.name, "reconstruction")]
         write_contact_sheet(self.out / SHEET_FILE, rows, titles=titles)
         write_json(self.out / METRICS_FILE, {"model": self.model, "seed": self.seed, "videos": records})
         show_table(records)
         files = f"{len(records)} videos (original | reconstruction), {SHEET_FILE}, {METRICS_FILE}"
         say(f"wrote {self.out}: {files}, made in {clock}")
+
+
+def videos_in(path: Path) -> list[Path]:
+    """Return the videos of a folder of videos, or else the path itself; raises `UserError` for a folder without any."""
+    from longtake.data.index import find_videos
+    from longtake.video import is_video
+
+    return find_videos(path) if path.is_dir() and not is_video(path) else [path]
 
 
 def probe_frame_rate(path: Path) -> float:
@@ -109,7 +119,7 @@ def read_clip(path: Path, span: int) -> tuple[np.ndarray, int]:
     return frames[reflect(np.arange(span), num_real)], num_real
 
 
-def file_names(videos: tuple[Path, ...]) -> list[str]:
+def file_names(videos: Sequence[Path]) -> list[str]:
     """Name each result after its video; equal names are numbered."""
     stems = [video.stem for video in videos]
     return [
@@ -124,13 +134,14 @@ def label_of(path: Path, pipe: DiffusionPipeline) -> str | None:
 
 
 def compare(original: np.ndarray, rebuilt: np.ndarray) -> dict[str, Any]:
-    """Return PSNR and SSIM of every frame, and their means."""
-    from longtake.metrics.frames import psnr, ssim
+    """Return PSNR and SSIM of every frame, their means, and the correlation of motion."""
+    from longtake.metrics.frames import motion_correlation, psnr, ssim
 
     decibels, similarity = psnr(original, rebuilt), ssim(original, rebuilt)
     return {
         "psnr": float(decibels.mean()),
         "ssim": float(similarity.mean()),
+        "motion_correlation": motion_correlation(original, rebuilt),
         "psnr_per_frame": decibels.tolist(),
         "ssim_per_frame": similarity.tolist(),
     }
@@ -149,15 +160,18 @@ def show_table(records: list[dict[str, Any]]) -> None:
     from rich.text import Text
 
     has_ceiling = "frame_autoencoder_alone" in records[0]
-    table = Table("video", "PSNR", "SSIM", *(["frames alone: PSNR", "SSIM"] if has_ceiling else []))
+    ceiling = ["frames alone: PSNR", "SSIM"] if has_ceiling else []
+    table = Table("video", "PSNR", "SSIM", "motion correlation", *ceiling)
     cells = []
     for record in records:
-        parts = [record, *([record["frame_autoencoder_alone"]] if has_ceiling else [])]
-        cells.append([value for part in parts for value in (part["psnr"], part["ssim"])])
+        values = [record["psnr"], record["ssim"], record["motion_correlation"]]
+        if has_ceiling:
+            values += [record["frame_autoencoder_alone"][name] for name in ("psnr", "ssim")]
+        cells.append(values)
     means = [sum(column) / len(column) for column in zip(*cells, strict=True)]
     for name, values in [*zip([record["video"] for record in records], cells, strict=True), ("mean", means)]:
         table.add_row(
             Text(name),
-            *(f"{value:.2f}" if position % 2 == 0 else f"{value:.4f}" for position, value in enumerate(values)),
+            *(f"{value:.2f}" if position in (0, 3) else f"{value:.4f}" for position, value in enumerate(values)),
         )
     show(table)

@@ -1,4 +1,4 @@
-"""Distances between frames: PSNR and SSIM, as video papers compute them (common_metrics_on_video_quality)."""
+"""How close two videos are: PSNR and SSIM of frames, as video papers compute them, and correlation of motion."""
 
 from __future__ import annotations
 
@@ -48,6 +48,18 @@ def ssim(x: Frames, y: Frames) -> Float[np.ndarray, " t"]:
     luminance = (2 * mean_x * mean_y + C1) / (mean_x.square() + mean_y.square() + C1)
     structure = (2 * covariance + C2) / (variance_x + variance_y + C2)
     return (luminance * structure).mean(dim=(1, 2, 3)).numpy()
+
+
+def motion_correlation(x: Frames, y: Frames) -> float:
+    """Pearson's correlation, over all pixels and frames, of what each video has beyond its own mean frame.
+
+    1: everything moves as it should; 0: a still image, whatever its PSNR, or motion that has nothing to do with it.
+    Takes uint8, or floats in [0, 1]. Raises `UserError` if the shapes differ.
+    """
+    first, second = (video - video.mean(dim=0) for video in comparable(x, y))
+    if min(first.square().mean(), second.square().mean()) < SMALLEST_MSE:
+        return 0.0  # a still image, but for rounding
+    return float((first * second).sum() / (first.norm() * second.norm()))
 
 
 def comparable(x: Frames, y: Frames) -> tuple[Float[Tensor, "t h w c"], Float[Tensor, "t h w c"]]:
