@@ -1,0 +1,58 @@
+"""What every metric asks of its arrays: the right number of axes, enough samples, finite values, probabilities."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+from longtake.core.errors import UserError
+
+SUM_TOLERANCE = 1e-3  # a float16 softmax over a few hundred classes is this far from 1
+
+
+def as_samples(values: ArrayLike, what: str, axes: str, min_samples: int = 1) -> Float[np.ndarray, "n ..."]:
+    """Return values as doubles, the first axis counting samples.
+
+    `what` names them and `axes` ("n d") their shape in errors. Raises `UserError` for another number of axes, an empty
+    axis, fewer than `min_samples` samples, values that are not numbers, NaN or infinity.
+    """
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{what} must be numbers of shape ({axes})") from error
+    if array.ndim != len(axes.split()) or 0 in array.shape[1:]:
+        raise UserError(f"{what} must have shape ({axes}), not {array.shape}")
+    if len(array) < min_samples:
+        raise UserError(f"{what}: {len(array)} samples are too few, at least {min_samples} are needed")
+    if not np.isfinite(array).all():
+        raise UserError(f"{what} must be finite: {np.count_nonzero(~np.isfinite(array))} values are NaN or infinite")
+    return array
+
+
+def as_feature_sets(
+    x: ArrayLike, y: ArrayLike, min_samples: int = 2
+) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "m d"]]:
+    """Return both sets of features as doubles; raises `UserError` as `as_samples` does, and if their widths differ."""
+    first = as_samples(x, "features x", "n d", min_samples)
+    second = as_samples(y, "features y", "n d", min_samples)
+    if first.shape[1] != second.shape[1]:
+        raise UserError(f"features must have the same width, not {first.shape[1]} and {second.shape[1]}")
+    return first, second
+
+
+def as_probabilities(values: ArrayLike, axes: str) -> Float[np.ndarray, "n ... k"]:
+    """Return class probabilities as doubles; raises `UserError` where the last axis is not a distribution."""
+    array = as_samples(values, "probabilities", axes)
+    if array.min(initial=0) < 0 or np.abs(array.sum(axis=-1) - 1).max(initial=0) > SUM_TOLERANCE:
+        raise UserError("probabilities must be at least 0 and sum to 1 over the last axis: take the softmax of logits")
+    return array
+
+
+def refuse_unequal(num_x: int, num_y: int, *, allow_unequal: bool) -> None:
+    """Raise `UserError` for sets of unequal size unless asked for: what depends on N must be compared at one N."""
+    if num_x != num_y and not allow_unequal:
+        raise UserError(
+            f"the sets hold {num_x} and {num_y} samples and this number depends on N: "
+            "use as many of each, or ask for it with allow_unequal=True"
+        )
