@@ -20,18 +20,10 @@ def main() -> None:
     parser.add_argument("run")
     parser.add_argument("out", type=Path)
     parser.add_argument("--description", required=True, help="one line for `longtake models`")
-    parser.add_argument("--scheduler", choices=["ddim", "dpm"], default="ddim")
-    parser.add_argument(
-        "--set", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="sampling default"
-    )
     arguments = parser.parse_args()
 
     pipe = longtake.load(arguments.run, device="cpu", dtype=torch.float16)
-    pipe.use_scheduler(arguments.scheduler)
     pipe.register_to_config(description=arguments.description)
-    for name, value in arguments.set:
-        kind = type(pipe.config[name])
-        pipe.register_to_config(**{name: kind(value)})
     with atomic_path(arguments.out) as folder:
         pipe.save_pretrained(folder)
     size = sum(file.stat().st_size for file in arguments.out.rglob("*") if file.is_file())

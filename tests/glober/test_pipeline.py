@@ -142,6 +142,17 @@ def test_guidance_of_one_runs_the_condition_alone(build_glober, monkeypatch):
     assert sizes == {"generator": [2] * 2, "decoder": [8] * 2}
 
 
+def test_the_generator_may_have_a_number_of_steps_of_its_own(build_glober, monkeypatch):
+    pipe = build_glober(feature_inference_steps=5)
+    sizes = {"generator": [], "decoder": []}
+    monkeypatch.setattr(pipe.feature_generator, "forward", count_batches(pipe.feature_generator, sizes["generator"]))
+    monkeypatch.setattr(pipe.frame_decoder, "forward", count_batches(pipe.frame_decoder, sizes["decoder"]))
+    pipe(4, label=0)
+    assert sizes == {"generator": [1] * 5, "decoder": [4] * 3}
+    pipe(4, label=0, num_inference_steps=2)
+    assert sizes == {"generator": [1] * 10, "decoder": [4] * 5}
+
+
 def count_batches(network, sizes):
     forward = network.forward
 

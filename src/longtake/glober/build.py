@@ -204,6 +204,7 @@ def pipeline(
         fps=statistics.median(entry.info.fps for entry in index.entries),
         classes=index.classes if recipe.condition == "label" else None,
         num_inference_steps=sampling.num_inference_steps,
+        feature_inference_steps=sampling.feature_inference_steps,
         guidance_scale=sampling.guidance_scale,
         decoder_guidance_scale=sampling.decoder_guidance_scale,
         shared_noise=sampling.shared_noise,

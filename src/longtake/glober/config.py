@@ -165,7 +165,9 @@ class SamplingConfig:
     """What the exported pipeline does unless told otherwise."""
 
     num_inference_steps: int = 50
-    """Denoising steps of both diffusion models."""
+    """Denoising steps."""
+    feature_inference_steps: int | None = None
+    """Denoising steps of the feature generator, which has little to do; none: as many as the frames."""
     guidance_scale: float = 9.0
     """Classifier-free guidance of the feature generator."""
     decoder_guidance_scale: float = 3.0

@@ -59,7 +59,9 @@ class GloberPipeline(PretrainedPipeline):
         keyframes: frames of a clip that the video encoder sees.
         fps: frames per second of real time.
         classes: names of the classes, in the order of the labels; None for a model without classes.
-        num_inference_steps: recommended number of sampling steps of each stage.
+        num_inference_steps: recommended number of sampling steps.
+        feature_inference_steps: the feature generator's own number of steps, whatever is asked for the frames (its one
+            feature costs little); None takes as many as the frames.
         guidance_scale: recommended guidance of the generator (1 is none).
         decoder_guidance_scale: recommended guidance of the decoder (1 is none).
         shared_noise: share in [0, 1) of the variance of the frames' noise that all frames of a video have in common.
@@ -82,6 +84,7 @@ class GloberPipeline(PretrainedPipeline):
         fps: float = 25.0,
         classes: list[str] | tuple[str, ...] | None = None,
         num_inference_steps: int = 50,
+        feature_inference_steps: int | None = None,
         guidance_scale: float = 1.0,
         decoder_guidance_scale: float = 1.0,
         shared_noise: float = 0.0,
@@ -294,7 +297,7 @@ class GloberPipeline(PretrainedPipeline):
                 predict if scale == 1 else sampling.with_guidance(predict, scale),
                 rearrange(noise, "c h w -> 1 c h w").to(self.device),
                 self.generator_scheduler,
-                self._chosen("num_inference_steps", options.num_inference_steps),
+                self.config.feature_inference_steps or self._chosen("num_inference_steps", options.num_inference_steps),
             )
         return model.denormalize(feature).float()
 

@@ -102,7 +102,13 @@ def glober_weizmann_64() -> GloberRecipe:
             cached_variants=3,
             augment=augment,
         ),
-        sampling=SamplingConfig(num_inference_steps=10, guidance_scale=1.5, decoder_guidance_scale=1.0),
+        sampling=SamplingConfig(
+            num_inference_steps=8,
+            feature_inference_steps=50,
+            guidance_scale=1.5,
+            decoder_guidance_scale=1.5,
+            shared_noise=0.9,
+        ),
     )
 
 

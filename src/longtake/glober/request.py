@@ -60,7 +60,7 @@ class SamplingOptions:
     Attributes:
         seed: what makes one series of videos different from another.
         video: which video of the series.
-        num_inference_steps: sampling steps of each stage.
+        num_inference_steps: sampling steps; the feature generator may have a number of its own in the model's config.
         guidance_scale: guidance of the feature generator (1 is none).
         decoder_guidance_scale: guidance of the frame decoder, condition and feature dropped together (1 is none).
         chunk: frames rendered at once: speed against memory.
