@@ -113,6 +113,7 @@ class GloberPipeline(PretrainedPipeline):
             fps=float(fps),
             classes=list(classes) if classes else None,
             num_inference_steps=num_inference_steps,
+            feature_inference_steps=feature_inference_steps,
             guidance_scale=float(guidance_scale),
             decoder_guidance_scale=float(decoder_guidance_scale),
             shared_noise=float(shared_noise),
