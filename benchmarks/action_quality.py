@@ -116,7 +116,7 @@ def main() -> None:
         originals = [resize_and_crop(clip_of(entry, span, 0), pipe.image_size) for entry in entries]
         results = [pipe.reconstruct(original) for original in originals]
         pairs = list(zip(originals, results, strict=True))
-        stills = [np.broadcast_to(original.mean(0), original.shape) for original in originals]
+        stills = [np.broadcast_to(original.mean(0).round().astype(np.uint8), original.shape) for original in originals]
         report[f"reconstruction_{name}"] = {
             "videos": len(pairs),
             "psnr": round(float(np.mean([psnr(a, b) for a, b in pairs])), 2),
