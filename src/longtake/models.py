@@ -83,7 +83,9 @@ def load(
     from diffusers import ModelMixin
     from safetensors import SafetensorError
 
-    target = find_device(device)
+    from longtake.core.device import find_device
+
+    target = find_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     with no_progress_bar():
         try:
             pipeline = pipeline_class(config).from_pretrained(str(folder), dtype=dtype or torch.float32)
@@ -182,20 +184,6 @@ def check_weights(folder: Path, expected: set[str]) -> None:
     missing = sorted(expected - stored)
     if missing:
         raise UserError(f"model folder {folder} is damaged: {len(missing)} weights are missing, first {missing[0]}")
-
-
-def find_device(device: str | torch.device | None) -> torch.device:
-    """Return the device asked for, or the best one there is; raises `UserError` if it is not there."""
-    import torch
-
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError) as error:  # torch asserts that it was compiled with CUDA
-        raise UserError(f"cannot use device {str(device)!r}: {one_line(error)}") from error
-    return found
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Clips as frame latents: encoded as training goes, or once before it begins."""
+"""Clips as frame latents: encoded anew for every step, or once and kept."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from longtake.core.randomness import derive_seed
 from longtake.data.dataset import ClipDataset
 from longtake.data.transforms import augment, to_video
 from longtake.glober.frame_vae import encode_frames
-
-ENCODED_AT_ONCE = 64  # frames; bounds memory, changes nothing
 
 
 @dataclass(frozen=True)
@@ -81,9 +79,9 @@ class LatentClips:
     def _encode(self, video: int, variant: int) -> Float[Tensor, "t c h w"]:
         rng = np.random.default_rng(derive_seed(self.dataset.seed, video, variant))
         frames = to_video(augment(self.dataset.video(video), self.dataset.augment, rng))
-        chunks = rearrange(frames, "c t h w -> t c h w").split(ENCODED_AT_ONCE)
+        frames = rearrange(frames, "c t h w -> t c h w")
         with torch.no_grad():
-            return torch.cat([encode_frames(self.frame_vae, chunk.to(self.device)).cpu() for chunk in chunks])
+            return encode_frames(self.frame_vae, frames.to(self.device)).cpu()
 
     def batches(self, batch_size: int, first_batch: int, rank: int, world_size: int) -> Iterator[LatentBatch]:
         """Yield the endless batches of one rank; positions as in `data.loading.clip_batches`."""

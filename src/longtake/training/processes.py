@@ -23,6 +23,7 @@ from accelerate.utils import reduce as reduce_tensor
 from einops import pack, unpack
 from torch import Tensor, nn
 
+from longtake.core.device import find_device
 from longtake.core.errors import UserError
 
 T = TypeVar("T")
@@ -61,11 +62,7 @@ def use_device(name: str) -> None:
 
     Raises `UserError` if there is no such device, or if the launcher has already given each process its own.
     """
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch asserts that it was compiled with CUDA
-        raise UserError(f"cannot use device {name!r}: {str(error).splitlines()[0]}") from error
+    device = find_device(name)
     if device.type == "cpu":
         os.environ["ACCELERATE_USE_CPU"] = "1"
     elif _announced_world_size() > 1:
