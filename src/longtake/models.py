@@ -25,7 +25,11 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 HUB_TIMEOUT_S = 5
 
 # what model_index.json calls a pipeline -> (family, module)
-FAMILIES = {"GloberPipeline": ("glober", "longtake.glober.pipeline")}
+FAMILIES = {
+    "GloberPipeline": ("glober", "longtake.glober.pipeline"),
+    "TatsPipeline": ("tats", "longtake.tats.pipeline"),
+    "RecallPipeline": ("recall", "longtake.recall.pipeline"),
+}
 
 
 @dataclass(frozen=True)

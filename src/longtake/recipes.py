@@ -8,12 +8,17 @@ from types import MappingProxyType
 from typing import Any
 
 from longtake.core.errors import choose_one_of
+from longtake.evaluator.recipes import RECIPES as EVALUATOR_RECIPES
 from longtake.glober.recipes import RECIPES as GLOBER_RECIPES
+from longtake.recall.recipes import RECIPES as RECALL_RECIPES
+from longtake.tats.recipes import RECIPES as TATS_RECIPES
 
 # A recipe is a frozen dataclass that nests its stages' settings; each family has its own type.
 RecipeFunction = Callable[[], Any]
 
-RECIPES: Mapping[str, RecipeFunction] = MappingProxyType({**GLOBER_RECIPES})
+RECIPES: Mapping[str, RecipeFunction] = MappingProxyType(
+    {**GLOBER_RECIPES, **TATS_RECIPES, **RECALL_RECIPES, **EVALUATOR_RECIPES}
+)
 """Name -> function without arguments that returns the recipe; its docstring holds paper, data, command and score."""
 
 

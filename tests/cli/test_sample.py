@@ -157,3 +157,27 @@ def test_options_that_a_family_lacks_are_named(longtake, monkeypatch, tmp_path):
     monkeypatch.setattr("longtake.load", lambda *_, **__: Unconditional())
     line = longtake("sample", "any", "--out", tmp_path / "x.mp4", "--guidance", 3).error_line
     assert line == "any (Unconditional) takes no --guidance"
+    line = longtake("sample", "any", "--out", tmp_path / "x.mp4", "--top-k", 3).error_line
+    assert line == "any (Unconditional) takes no --top-k"
+
+
+def test_the_first_clip_is_read_and_handed_on(longtake, monkeypatch, tmp_path):
+    given = []
+
+    class GoesOn:
+        config = type("Config", (), {"span": 2, "fps": 25.0})
+
+        def stream(self, num_frames, *, first_clip, **_options):
+            given.append(first_clip)
+            return iter([first_clip[:2]])
+
+    frames = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), np.uint8)
+    np.save(tmp_path / "clip.npy", frames)
+    monkeypatch.setattr("longtake.load", lambda *_, **__: GoesOn())
+    out = tmp_path / "x.npy"
+    assert longtake("sample", "any", "--out", out, "--first-clip", tmp_path / "clip.npy").status == 0
+    assert np.array_equal(given[0], frames)
+    assert np.array_equal(np.load(out), frames[:2])
+    missing = longtake("sample", "any", "--out", out, "--first-clip", tmp_path / "none.mp4")
+    assert missing.status == 2
+    assert "none.mp4" in missing.error_line

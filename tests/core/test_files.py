@@ -135,3 +135,13 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
     assert json.loads(path.read_text()) == {"a": [1, 2]}
     assert path.read_text().endswith("}\n")
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_writing_into_a_folder_opens_none_of_its_other_files(tmp_path, monkeypatch):
+    (tmp_path / "another.mp4").write_text("being written by another process")
+    opened = []
+    real_open = os.open
+    monkeypatch.setattr(os, "open", lambda path, *rest, **named: opened.append(path) or real_open(path, *rest, **named))
+    with atomic_path(tmp_path / "mine.mp4") as partial:
+        partial.write_text("whole")
+    assert {path.name for path in opened} == {partial.name, tmp_path.name}

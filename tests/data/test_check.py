@@ -20,8 +20,9 @@ def root(make_folder):
 
 
 def test_report_by_value(root):
-    report = check_folder(root)
+    report = check_folder(root, decode=True)
     rate = f"{index_folder(root).entries[0].info.fps:.6g}"
+    assert report.decoded
     assert report.num_videos == 5
     assert report.num_readable == 4
     assert report.num_usable == 3
@@ -31,7 +32,9 @@ def test_report_by_value(root):
     assert report.sizes == {"12x8": 3, "8x8": 1}
     assert list(report.sizes) == ["12x8", "8x8"]
     assert report.frame_rates == {rate: 4}
+    assert report.codecs == {"npy": 4}
     assert report.lengths == {"1-15": 1, "16-31": 1, "32-63": 2}
+    assert report.fitting == {"16": 3, "32": 2, "64": 0, "128": 0, "256": 0, "512": 0, "1024": 0}
     assert report.classes == {"p": 2, "q": 1, "r": 1}
     assert report.num_captions == 1
     assert report.num_audio == 0
@@ -41,15 +44,6 @@ def test_report_by_value(root):
     assert json.loads(json.dumps(report.to_json())) == report.to_json()
 
 
-def test_lines_name_every_problem(root):
-    text = "\n".join(check_folder(root).lines())
-    assert f"{root}: 3 of 5 videos usable for clips of 16 frames" in text
-    assert "unreadable: q/broken.npy: " in text
-    assert "left out: q/c.npy: too short" in text
-    assert "suspicious: r/still.npy: all 33" in text
-    assert "classes: p (2), q (1), r (1)" in text
-
-
 def test_the_clip_decides_what_is_too_short(root):
     report = check_folder(root, ClipConfig(num_frames=3, mode="step", step=2))
     assert report.clip_span == 5
@@ -57,19 +51,17 @@ def test_the_clip_decides_what_is_too_short(root):
     assert report.num_usable == 4
 
 
-def test_threads_change_nothing_and_progress_ends_at_its_total(root):
+@pytest.mark.parametrize("decode", [False, True])
+def test_processes_change_nothing_and_progress_counts_every_video(root, decode):
     calls = []
-    report = check_folder(root, num_workers=2, progress=lambda done, total: calls.append((done, total)))
-    assert report == check_folder(root)
-    assert {total for _, total in calls} == {10}
-    assert [done for done, _ in calls] == list(range(1, 11))
-    quick = []
-    check_folder(root, decode=False, progress=lambda done, total: quick.append((done, total)))
-    assert quick[-1] == (5, 5)
+    report = check_folder(root, decode=decode, num_workers=2, progress=lambda done, total: calls.append((done, total)))
+    assert report == check_folder(root, decode=decode)
+    assert calls == [(done, 5) for done in range(1, 6)]
 
 
 def test_without_decoding_only_headers_count(root):
-    report = check_folder(root, decode=False)
+    report = check_folder(root)
+    assert not report.decoded
     assert list(report.unreadable) == ["q/broken.npy"]
     assert report.suspicious == {}
 

@@ -27,8 +27,20 @@ def features(stage, count):
         return torch.cat([stage.video_encoder(each)[0] for each in keyframes])
 
 
-def test_features_are_normalised_over_the_statistics_clips(build_generator):
+def test_features_are_scaled_by_one_deviation_over_the_statistics_clips(build_generator):
     stage = build_generator(generator__cached_variants=2)
+    with few_statistics():
+        begun(stage)
+    raw = features(stage, 16)  # 32 clips
+    model = stage.feature_generator
+    centred = raw - raw.mean(dim=(0, 2, 3), keepdim=True)
+    torch.testing.assert_close(model.feature_mean[None], raw.mean(dim=(0, 2, 3), keepdim=True), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model.feature_std, centred.square().mean().sqrt().expand(4, 1, 1), rtol=1e-3, atol=1e-5)
+    assert model.normalize(raw).std().item() == pytest.approx(1, abs=1e-3)
+
+
+def test_features_may_be_scaled_per_channel(build_generator):
+    stage = build_generator(generator__cached_variants=2, generator__feature_scale="channel")
     with few_statistics():
         trainer = begun(stage)
     raw = features(stage, 16)  # 32 clips
@@ -84,7 +96,7 @@ def test_statistics_come_out_the_same_on_resume(build_generator):
 
 
 def test_features_may_be_left_as_they_are(build_generator):
-    stage = build_generator(generator__normalize_features=False)
+    stage = build_generator(generator__feature_scale="none")
     begun(stage)
     assert torch.equal(stage.feature_generator.feature_mean, torch.zeros(4, 1, 1))
     assert torch.equal(stage.feature_generator.feature_std, torch.ones(4, 1, 1))
@@ -94,7 +106,7 @@ def test_features_may_be_left_as_they_are(build_generator):
 @pytest.mark.parametrize("condition", ["label", "caption", "none"])
 def test_the_condition_changes_the_loss(build_autoencoder, build_generator, which, condition):
     build_stage = build_autoencoder if which == "autoencoder" else build_generator
-    changes = {f"{which}__condition_dropout": 0.0, "generator__normalize_features": False}
+    changes = {f"{which}__condition_dropout": 0.0, "generator__feature_scale": "none"}
     stage = build_stage(condition=condition, autoencoder__decoder__reads_condition=True, **changes)
     batch = latent_batch(4)
 
@@ -119,7 +131,7 @@ def test_the_condition_changes_the_loss(build_autoencoder, build_generator, whic
     ("condition", "kind"), [("label", GloberLabelEncoder), ("caption", GloberTextEncoder), ("none", GloberLabelEncoder)]
 )
 def test_conditions_are_learned(build_generator, condition, kind):
-    stage = build_generator(condition=condition, generator__normalize_features=False)
+    stage = build_generator(condition=condition, generator__feature_scale="none")
     assert type(stage.condition_encoder) is kind
     assert [entry.text for entry in stage.dataset.entries] == [CAPTIONS["down"]] * 2 + [CAPTIONS["right"]] * 2
     assert stage.condition_encoder.embedding.num_embeddings == {"label": 3, "caption": 257, "none": 1}[condition]

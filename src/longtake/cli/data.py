@@ -1,25 +1,28 @@
-"""`longtake data`: what a folder of videos holds."""
+"""`longtake data check`: what a folder of videos holds."""
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from longtake.cli.parsing import Command, Flag
+from longtake.cli.parsing import Command, Flag, OptionalFloat, OptionalInt
 from longtake.cli.terminal import progress_bar, say, show
 from longtake.core.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from rich.table import Table
 
     from longtake.data.check import DataReport
 
-# Threads that read files side by side; the decoder works outside the interpreter lock.
-NUM_READERS = 4
+HEADER_SECONDS, DECODE_SECONDS = 60.0, 600.0  # for one file
+BAR_WIDTH = 40
+MAX_SHORT_ROWS = 20
 
 
 @dataclass(frozen=True)
@@ -30,25 +33,33 @@ class DataCheck(Command):
     """Folder of videos, at any depth; a video's class is the folder it lies in."""
     frames: int = 16
     """Frames a video needs to be of use: the span of the recipe you have in mind."""
-    headers_only: Flag = False
-    """Only look at each file's header; otherwise every frame is decoded."""
+    decode: Flag = False
+    """Decode every frame of every video, as training would; otherwise headers and packets are read, which is quick."""
+    workers: OptionalInt = None
+    """Processes that read files side by side (default: one per processor)."""
+    time_limit: OptionalFloat = None
+    """Seconds after which a file is given up, and listed (default: 60, with --decode 600)."""
     json: Flag = False
     """Print one JSON object instead of tables."""
 
     def run(self) -> None:
-        """Read every video; exit with status 1 if none can be used."""
+        """Look at every video; exit with status 1 if none can be used."""
         from longtake.data.check import check_folder  # loads PyAV
         from longtake.data.config import ClipConfig
 
-        if self.frames < 1:
-            raise UserError(f"--frames must be at least 1, not {self.frames}")
+        for option, value in (("--frames", self.frames), ("--workers", self.workers)):
+            if value is not None and value < 1:
+                raise UserError(f"{option} must be at least 1, not {value}")
+        if self.time_limit is not None and not self.time_limit > 0:
+            raise UserError(f"--time-limit must be above 0, not {self.time_limit:g}")
         with progress_bar() as progress:
             task = progress.add_task("videos", total=None)
             report = check_folder(
                 self.folder,
                 ClipConfig(num_frames=self.frames),
-                decode=not self.headers_only,
-                num_workers=NUM_READERS,
+                decode=self.decode,
+                num_workers=self.workers or num_processors(),
+                time_limit=self.time_limit or (DECODE_SECONDS if self.decode else HEADER_SECONDS),
                 progress=lambda done, total: progress.update(task, completed=done, total=total),
             )
         if self.json:
@@ -57,6 +68,11 @@ class DataCheck(Command):
             show_report(report)
         if report.num_usable == 0:
             raise SystemExit(1)
+
+
+def num_processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def show_report(report: DataReport) -> None:
@@ -69,10 +85,13 @@ def show_report(report: DataReport) -> None:
     facts.add_row("frames", f"{report.num_frames} ({report.seconds:.1f} s)")
     facts.add_row("sizes", counts(report.sizes))
     facts.add_row("frames per second", counts(report.frame_rates))
-    facts.add_row("lengths in frames", counts(report.lengths))
+    facts.add_row("codecs", counts(report.codecs))
     facts.add_row("with caption", str(report.num_captions))
     facts.add_row("with sound", str(report.num_audio))
     show(facts)
+    if report.lengths:
+        show(histogram(report.lengths))
+        show(Text(f"videos that a clip of N frames fits into: {counts(report.fitting)}"))
     if report.classes:
         classes = Table("class", "videos")
         for name, count in report.classes.items():
@@ -81,13 +100,29 @@ def show_report(report: DataReport) -> None:
     for title, files in (
         ("left out: cannot be read", report.unreadable),
         ("left out: too short", report.too_short),
-        ("used, but suspicious", report.suspicious),
+        ("readable, but suspicious", report.suspicious),
     ):
         if files:
             table = Table("file", "reason", title=title, title_justify="left")
-            for path, reason in files.items():
+            # files to be looked at are all shown; that a thousand are too short is one finding
+            shown = list(files.items())[: MAX_SHORT_ROWS if files is report.too_short else None]
+            for path, reason in shown:
                 table.add_row(Text(path), Text(reason))
+            if len(shown) < len(files):
+                table.add_row("", f"and {len(files) - len(shown)} more (--json names them all)")
             show(table)
+
+
+def histogram(lengths: Mapping[str, int]) -> Table:
+    """Return a table with a bar for each range of lengths, the longest `BAR_WIDTH` characters long."""
+    from rich.table import Table
+
+    table = Table("frames", "videos", "")
+    most = max(lengths.values())
+    for name, count in lengths.items():
+        # rounded up: a range that holds a video shows it
+        table.add_row(name, str(count), "#" * -(-BAR_WIDTH * count // most))
+    return table
 
 
 def counts(values: Mapping[str, int]) -> str:

@@ -43,6 +43,8 @@ SHOTS: dict[str, tuple[Shot, ...]] = {
         Shot("real-time", "real time, at the rate of the training videos"),
         Shot("slow-motion", "the same moment in slow motion: 256 frames over the same span", 256, {"stretch": True}),
     ),
+    "tats": (Shot("long", "real time, beyond the clips it was trained on: 256 frames", 256),),
+    "recall": (Shot("long", "real time, one clip after another: 256 frames", 256),),
 }
 
 

@@ -11,10 +11,14 @@ import traceback
 from collections.abc import Sequence
 
 import longtake
+from longtake.cli.convert import Convert
 from longtake.cli.data import DataCheck
 from longtake.cli.demo import Demo
+from longtake.cli.encode import DataEncode
+from longtake.cli.evaluate import Evaluate
 from longtake.cli.models import Models
 from longtake.cli.parsing import Command
+from longtake.cli.prepare import DataPrepare
 from longtake.cli.recipes import Recipes
 from longtake.cli.reconstruct import Reconstruct
 from longtake.cli.sample import Sample
@@ -28,9 +32,13 @@ COMMANDS: dict[str, type[Command]] = {
     "models": Models,
     "recipes": Recipes,
     "data check": DataCheck,
+    "data prepare": DataPrepare,
+    "data encode": DataEncode,
     "train": Train,
     "sample": Sample,
     "reconstruct": Reconstruct,
+    "evaluate": Evaluate,
+    "convert": Convert,
 }
 
 

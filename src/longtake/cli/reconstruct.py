@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,10 @@ class Reconstruct(Command):
         pipe = load_pipeline(self.model, self.device)
         if not hasattr(pipe, "reconstruct"):
             raise UserError(f"{self.model} ({type(pipe).__name__}) cannot reconstruct videos")
+        taken = inspect.signature(pipe.reconstruct).parameters
+        for name, flag in {"num_inference_steps": "steps", "label": "label"}.items():
+            if getattr(self, flag) is not None and name not in taken:
+                raise UserError(f"{self.model} ({type(pipe).__name__}) reconstructs without --{flag}")
         # All videos are read before any is reconstructed: a broken one stops the command at once.
         clips = [read_clip(path, pipe.config.span) for path in videos]
 
@@ -70,10 +75,12 @@ class Reconstruct(Command):
             for path, name, (frames, num_real), fps in progress.track(
                 list(zip(videos, names, clips, frame_rates, strict=True)), description="videos"
             ):
-                options = {"num_inference_steps": self.steps, "label": self.label or label_of(path, pipe)}
+                label = self.label or label_of(path, pipe)
+                options = {"seed": self.seed, "num_inference_steps": self.steps, "label": label}
+                options = {name: value for name, value in options.items() if name in taken}
                 original = pipe.fit(frames)[:num_real]
-                rebuilt = pipe.reconstruct(frames, seed=self.seed, **options)[:num_real]
-                record: dict[str, Any] = {"video": str(path), "label": options["label"], "frames": num_real}
+                rebuilt = pipe.reconstruct(frames, **options)[:num_real]
+                record: dict[str, Any] = {"video": str(path), "label": label, "frames": num_real}
                 record |= compare(original, rebuilt)
                 if hasattr(pipe, "reconstruct_frames"):
                     record["frame_autoencoder_alone"] = compare(original, pipe.reconstruct_frames(frames)[:num_real])
@@ -90,8 +97,8 @@ class Reconstruct(Command):
 
 def videos_in(path: Path) -> list[Path]:
     """Return the videos of a folder of videos, or else the path itself; raises `UserError` for a folder without any."""
-    from longtake.data.index import find_videos
     from longtake.video import is_video
+    from longtake.video.find import find_videos
 
     return find_videos(path) if path.is_dir() and not is_video(path) else [path]
 

@@ -44,6 +44,10 @@ class Sample(Command):
     """Class name or index, for a model with classes (default: drawn from the seed)."""
     prompt: OptionalText = None
     """Description of the video, for a model with captions."""
+    audio: OptionalPath = None
+    """Sound to make the video to, as an .npz of spectrograms, for a model with sound."""
+    first_clip: OptionalPath = None
+    """Video to go on from, or to recreate, for a model that takes one."""
     stretch: Flag = False
     """Spread the frames over the span the model was trained on: slow motion."""
     fps: OptionalFloat = None
@@ -52,6 +56,20 @@ class Sample(Command):
     """Denoising steps (default: the model's recommended number)."""
     guidance: OptionalFloat = None
     """Strength of guidance towards label or prompt (default: the model's recommended strength; 1: none)."""
+    mode: OptionalText = None
+    """How an autoregressive model samples: tats sliding or hierarchical; recall mean, sample or rejection."""
+    rollout: OptionalText = None
+    """How R3 goes on: robust or faster."""
+    candidates: OptionalInt = None
+    """Clips that the recall models' discriminator chooses among."""
+    context: OptionalInt = None
+    """Latent frames that TATS looks back on."""
+    temperature: OptionalFloat = None
+    """What TATS divides its logits by."""
+    top_k: OptionalInt = None
+    """Tokens that TATS draws from: this many of the likeliest ..."""
+    top_p: OptionalFloat = None
+    """... and of them the likeliest that together have this probability."""
     chunk: int = 16
     """Frames made at once: speed against memory."""
     device: OptionalText = None
@@ -109,19 +127,33 @@ class Sample(Command):
 
     def stream_options(self, pipe: DiffusionPipeline) -> dict[str, Any]:
         """Return what was asked for as arguments of `pipe.stream`; raises `UserError` for what this family lacks."""
-        asked = {
+        from longtake.video import read_video
+
+        asked: dict[str, Any] = {
             "label": self.label,
             "prompt": self.prompt,
+            "audio": self.audio,
+            "first_clip": self.first_clip,
             "stretch": self.stretch or None,
             "num_inference_steps": self.steps,
             "guidance_scale": self.guidance,
+            "mode": self.mode,
+            "rollout": self.rollout,
+            "candidates": self.candidates,
+            "context": self.context,
+            "temperature": self.temperature,
+            "top_k": self.top_k,
+            "top_p": self.top_p,
         }
         asked = {name: value for name, value in asked.items() if value is not None}
         flags = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
         taken = inspect.signature(pipe.stream).parameters
         for name in asked:
             if name not in taken:
-                raise UserError(f"{self.model} ({type(pipe).__name__}) takes no --{flags.get(name, name)}")
+                flag = flags.get(name, name).replace("_", "-")
+                raise UserError(f"{self.model} ({type(pipe).__name__}) takes no --{flag}")
+        if self.first_clip is not None:
+            asked["first_clip"] = read_video(self.first_clip)
         return {"start": self.start, "stop": self.stop, "seed": self.seed, "chunk": self.chunk, **asked}
 
     def report(self, files: list[Path], num_frames: int, fps: float, clock: Stopwatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
@@ -13,7 +14,6 @@ from longtake import recipes
 from longtake.cli.parsing import Command, Flag, OptionalInt, OptionalText, parse, wants_help
 from longtake.cli.terminal import say
 from longtake.core.errors import UserError, choose_one_of
-from longtake.glober.config import GloberRecipe
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,11 @@ class Train(Command):
             device=options.device,
         )
         finished = options.out / "model"
-        if finished.is_dir():
+        if (finished / "model_index.json").is_file():
             say(f"model: {finished} (longtake sample {finished} --out video.mp4)")
+        elif finished.is_dir():  # an evaluator
+            command = f"longtake evaluate --features local:{finished} --real DIR --fake DIR --out report.json"
+            say(f"evaluator: {finished} ({command})")
         else:
             say(f"run: {options.out}")
 
@@ -104,9 +107,7 @@ def with_overrides(recipe: Any) -> type:  # noqa: ANN401 -- each family has its 
 
 
 def trainer_of(recipe: Any) -> Callable[..., None]:  # noqa: ANN401
-    """Return the function that trains recipes of this type; each family has one."""
-    if isinstance(recipe, GloberRecipe):
-        from longtake.glober.train import train  # loads torch
-
-        return train
-    raise AssertionError(f"no family trains {type(recipe).__name__}")
+    """Return the function that trains a recipe: `train` of the folder that the recipe's type is defined in."""
+    family = type(recipe).__module__.rpartition(".")[0]
+    trainer: Callable[..., None] = importlib.import_module(f"{family}.train").train  # loads torch
+    return trainer

@@ -34,7 +34,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             remove(old)
         else:
             partial.replace(path)
-        flush_to_disk(path.parent)
+        _flush_entry(path.parent)  # the folder's list of names alone: its other files are not ours
     finally:
         remove(partial)
 
@@ -60,11 +60,16 @@ def remove(path: Path) -> None:
 def flush_to_disk(path: Path) -> None:
     """Fsync a file, or a folder and everything in it, so that a rename after it survives a power cut."""
     for entry in [*path.rglob("*"), path] if path.is_dir() else [path]:
-        descriptor = os.open(entry, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _flush_entry(entry)
+
+
+def _flush_entry(path: Path) -> None:
+    """Fsync one file, or the list of names of one folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,17 @@ import numpy as np
 
 from longtake.data.clips import clip_span
 from longtake.data.config import ClipConfig
-from longtake.data.index import Progress, Unreadable, VideoEntry, index_folder, map_in_order, reason_of, usable
-from longtake.video import VideoError, VideoReader
+from longtake.data.index import (
+    TIME_LIMIT,
+    Progress,
+    Unreadable,
+    VideoIndex,
+    index_folder,
+    printable,
+    usable,
+    video_name,
+)
+from longtake.video import VideoError, VideoInfo, VideoReader, probe
 
 LENGTH_BINS = (1, 16, 32, 64, 128, 256, 512, 1024)  # lower edges, in frames
 
@@ -26,23 +35,28 @@ class DataReport:
 
     Attributes:
         root: the folder.
+        decoded: whether every frame was decoded, rather than headers and packets read.
         num_videos: videos found, readable or not.
-        num_readable: videos whose header can be read.
-        num_usable: videos that can be decoded and are long enough for the clip.
+        num_readable: videos that can be read.
+        num_usable: readable videos that are long enough for the clip.
         num_frames: frames of all readable videos.
         seconds: duration of all readable videos.
         clip_span: frames a video needs.
-        sizes: number of videos by "widthxheight", most frequent first; likewise `frame_rates`.
-        lengths: number of videos by range of frames, such as "16-31".
+        sizes: number of videos by "widthxheight", most frequent first; likewise `frame_rates` and `codecs`.
+        frame_rates: number of videos by frames per second.
+        codecs: number of videos by FFmpeg's name of their codec ("images": a folder of frames).
+        lengths: number of videos by range of frames, such as "16-31"; ranges without videos are left out.
+        fitting: number of videos that a clip fits into, by the clip's number of frames ("16", "32", ...).
         classes: number of readable videos by class, in label order; empty without classes.
         num_captions: readable videos with a caption.
         num_audio: readable videos with sound.
-        unreadable: every video that cannot be opened or decoded, with the reason.
+        unreadable: every video that cannot be used, with the reason.
         too_short: every readable video shorter than `clip_span`, with the reason.
-        suspicious: every video that is used but looks wrong, with the reason.
+        suspicious: every video that can be read but looks wrong, with the reasons.
     """
 
     root: str
+    decoded: bool
     num_videos: int
     num_readable: int
     num_usable: int
@@ -51,7 +65,9 @@ class DataReport:
     clip_span: int
     sizes: dict[str, int]
     frame_rates: dict[str, int]
+    codecs: dict[str, int]
     lengths: dict[str, int]
+    fitting: dict[str, int]
     classes: dict[str, int]
     num_captions: int
     num_audio: int
@@ -63,110 +79,79 @@ class DataReport:
         """Return the report as plain dictionaries, numbers and strings."""
         return asdict(self)
 
-    def lines(self) -> list[str]:
-        """Return the report as lines of plain text."""
-        lines = [
-            f"{self.root}: {self.num_usable} of {self.num_videos} videos usable for clips of {self.clip_span} frames",
-            f"frames: {self.num_frames} ({self.seconds:.1f} s)",
-            f"sizes: {_counts(self.sizes)}",
-            f"frames per second: {_counts(self.frame_rates)}",
-            f"lengths: {_counts(self.lengths)}",
-            f"classes: {_counts(self.classes)}",
-            f"captions: {self.num_captions}",
-            f"with sound: {self.num_audio}",
-        ]
-        lines += [f"unreadable: {path}: {reason}" for path, reason in self.unreadable.items()]
-        lines += [f"left out: {path}: {reason}" for path, reason in self.too_short.items()]
-        return lines + [f"suspicious: {path}: {reason}" for path, reason in self.suspicious.items()]
-
 
 def check_folder(
     root: Path,
     clip: ClipConfig | None = None,
     *,
-    decode: bool = True,
+    decode: bool = False,
     num_workers: int = 0,
+    time_limit: float = TIME_LIMIT,
     progress: Progress | None = None,
 ) -> DataReport:
-    """Probe every video under `root` and, with `decode`, read every frame of it.
+    """Look at headers and packets of every video under `root`; with `decode`, read every frame as training would.
 
-    `clip` (default `ClipConfig()`) decides which videos are long enough. `num_workers` threads work side by side.
-    `progress` counts videos, each once when probed and once more when decoded. Raises `UserError` as `index_folder`.
+    `clip` (default `ClipConfig()`) decides which videos are long enough. `num_workers` processes work side by side,
+    each with `time_limit` seconds for a video; with 0 there is no limit. `progress` counts videos. Raises `UserError`
+    as `index_folder` does.
     """
-    clip = clip or ClipConfig()
-    root = Path(root)
-    rounds = 2 if decode else 1
-    report = progress or _ignore
-    index = index_folder(root, num_workers, lambda done, total: report(done, rounds * total))
-    num_videos = len(index.entries) + len(index.unreadable)
-    unreadable, suspicious = list(index.unreadable), [*filter(None, map(_find_missing_frames, index.entries))]
-    if decode:
-        first = num_videos + len(index.unreadable)  # those are done
-        report(first, rounds * num_videos)
-        for done, finding in enumerate(map_in_order(_decode, index.entries, num_workers), 1):
-            unreadable += finding.unreadable
-            suspicious += finding.suspicious
-            report(first + done, rounds * num_videos)
-    fitting, too_short = usable(index, clip_span(clip))
-    undecodable = {file.path for file in unreadable}
-    infos = [entry.info for entry in index.entries]
-    labels = Counter(entry.label for entry in index.entries)
-    return DataReport(
-        root=str(root),
-        num_videos=num_videos,
-        num_readable=len(index.entries),
-        num_usable=sum(entry.path not in undecodable for entry in fitting.entries),
-        num_frames=sum(info.num_frames for info in infos),
-        seconds=sum(info.num_frames / info.fps for info in infos if info.fps > 0),
-        clip_span=clip_span(clip),
-        sizes=_count(f"{info.width}x{info.height}" for info in infos),
-        frame_rates=_count(f"{info.fps:.6g}" for info in infos),
-        lengths=_histogram([info.num_frames for info in infos]),
-        classes={name: labels[label] for label, name in enumerate(index.classes)},
-        num_captions=sum(entry.text != "" for entry in index.entries),
-        num_audio=sum(info.has_audio for info in infos),
-        unreadable=_by_name(root, unreadable),
-        too_short=_by_name(root, too_short),
-        suspicious=_by_name(root, suspicious),
-    )
+    look = decode_whole if decode else probe
+    index = index_folder(Path(root), num_workers, progress, look=look, time_limit=time_limit)
+    return _report(index, clip_span(clip or ClipConfig()), decode)
 
 
-@dataclass(frozen=True)
-class _Finding:
-    unreadable: tuple[Unreadable, ...] = ()
-    suspicious: tuple[Unreadable, ...] = ()
+def decode_whole(path: Path) -> VideoInfo:
+    """Probe a video and decode it to its end, one frame at a time, without keeping them.
 
-
-def _find_missing_frames(entry: VideoEntry) -> Unreadable | None:
-    announced, found = entry.info.announced_frames, entry.info.num_frames
-    if announced is None or announced <= found:
-        return None
-    return Unreadable(entry.path, f"{found} frames where its header announces {announced}: cut short or damaged")
-
-
-def _decode(entry: VideoEntry) -> _Finding:
-    """Decode the whole video, one frame at a time; stop at the first failure."""
+    Raises `VideoError` at the first frame that cannot be decoded, or if there are fewer than its packets promise.
+    """
+    info = probe(path)
     first: np.ndarray | None = None
     count, moves = 0, False
-    try:
-        with VideoReader(entry.path) as reader:
-            for frame in reader.frames():
-                first = frame if first is None else first
-                moves = moves or not np.array_equal(frame, first)
-                count += 1
-    except VideoError as error:
-        return _Finding(unreadable=(Unreadable(entry.path, reason_of(entry.path, error)),))
-    if count != entry.info.num_frames:
-        reason = f"{count} frames where {entry.info.num_frames} were found before"
-        return _Finding(unreadable=(Unreadable(entry.path, reason),))
+    with VideoReader(path) as reader:
+        for frame in reader.frames():
+            first = frame if first is None else first
+            moves = moves or not np.array_equal(frame, first)
+            count += 1
+    if count != info.num_frames:
+        raise VideoError(f"{path}: {count} frames where {info.num_frames} were found before")
     if count > 1 and not moves:
-        return _Finding(suspicious=(Unreadable(entry.path, f"all {count} frames are the same"),))
-    return _Finding()
+        return replace(info, oddities=(*info.oddities, f"all {count} frames are the same"))
+    return info
+
+
+def _report(index: VideoIndex, span: int, decoded: bool) -> DataReport:
+    fitting, too_short = usable(index, span)
+    infos = [entry.info for entry in index.entries]
+    lengths = [info.num_frames for info in infos]
+    labels = Counter(entry.label for entry in index.entries)
+    suspicious = [Unreadable(info.path, "; ".join(info.oddities)) for info in infos if info.oddities]
+    return DataReport(
+        root=printable(str(index.root)),
+        decoded=decoded,
+        num_videos=len(index.entries) + len(index.unreadable),
+        num_readable=len(index.entries),
+        num_usable=len(fitting.entries),
+        num_frames=sum(lengths),
+        seconds=sum(info.num_frames / info.fps for info in infos if info.fps > 0),
+        clip_span=span,
+        sizes=_count(f"{info.width}x{info.height}" for info in infos),
+        frame_rates=_count(f"{info.fps:.6g}" for info in infos),
+        codecs=_count(info.codec for info in infos),
+        lengths=_histogram(lengths),
+        fitting={str(frames): sum(length >= frames for length in lengths) for frames in LENGTH_BINS[1:]},
+        classes={printable(name): labels[label] for label, name in enumerate(index.classes)},
+        num_captions=sum(entry.text != "" for entry in index.entries),
+        num_audio=sum(info.has_audio for info in infos),
+        unreadable=_by_name(index.root, index.unreadable),
+        too_short=_by_name(index.root, too_short),
+        suspicious=_by_name(index.root, suspicious),
+    )
 
 
 def _histogram(lengths: Sequence[int]) -> dict[str, int]:
     names = [f"{low}-{high - 1}" for low, high in pairwise(LENGTH_BINS)] + [f"{LENGTH_BINS[-1]}+"]
-    counts = Counter(bisect_right(LENGTH_BINS, length) - 1 for length in lengths if length >= LENGTH_BINS[0])
+    counts = Counter(bisect_right(LENGTH_BINS, length) - 1 for length in lengths)
     return {name: counts[place] for place, name in enumerate(names) if counts[place]}
 
 
@@ -174,13 +159,5 @@ def _count(values: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(values).items(), key=lambda item: (-item[1], item[0])))
 
 
-def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} ({count})" for name, count in counts.items()) or "none"
-
-
 def _by_name(root: Path, files: Iterable[Unreadable]) -> dict[str, str]:
-    return dict(sorted((file.path.relative_to(root).as_posix(), file.reason) for file in files))
-
-
-def _ignore(done: int, total: int) -> None:
-    """Progress that nobody watches."""
+    return dict(sorted((video_name(root, file.path), printable(file.reason)) for file in files))

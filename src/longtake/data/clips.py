@@ -10,6 +10,8 @@ from longtake.data.config import ClipConfig
 
 FrameIndices = Int[np.ndarray, " t"]
 
+_WHOLE_VIDEO = ("uniform", "bins")  # modes whose clips always span all of the video
+
 
 def clip_span(clip: ClipConfig) -> int:
     """Return how many frames a video needs at least so that `clip` fits with all its frames distinct."""
@@ -18,7 +20,18 @@ def clip_span(clip: ClipConfig) -> int:
 
 def shortest_video(clip: ClipConfig) -> int:
     """Return how many frames a video needs at least to be used at all."""
-    return 1 if clip.short_videos == "reflect" and clip.mode != "uniform" else clip_span(clip)
+    return 1 if clip.short_videos == "reflect" and clip.mode not in _WHOLE_VIDEO else clip_span(clip)
+
+
+def window_starts(num_video_frames: int, clip: ClipConfig) -> FrameIndices:
+    """Return where the windows of a video start: 0, stride, 2 stride, ... as long as `clip.num_frames` frames follow.
+
+    A video of n frames has n // 8 - 1 windows of 16 frames at stride 8, one that is too short has none; with
+    `short_videos` "reflect" it has one.
+    """
+    if num_video_frames < shortest_video(clip):
+        return np.arange(0)
+    return np.arange(0, _last_start(num_video_frames, clip) + 1, clip.stride)
 
 
 def clip_indices(num_video_frames: int, clip: ClipConfig, rng: np.random.Generator) -> FrameIndices:
@@ -28,24 +41,42 @@ def clip_indices(num_video_frames: int, clip: ClipConfig, rng: np.random.Generat
     `clip.short_videos` says so, else it raises `UserError`.
     """
     last_start = _last_start(num_video_frames, clip)
+    if clip.mode == "windows":
+        return clip_at(num_video_frames, clip, int(rng.choice(window_starts(num_video_frames, clip))))
+    if clip.mode == "bins":
+        edges = _bin_edges(num_video_frames, clip)
+        return rng.integers(edges[:-1], edges[1:])
+    if clip.mode == "random_step":
+        return clip_indices(num_video_frames, _fix_step(num_video_frames, clip, int(rng.choice(clip.steps))), rng)
     return clip_at(num_video_frames, clip, int(rng.integers(last_start + 1)))
 
 
 def centre_clip(num_video_frames: int, clip: ClipConfig) -> FrameIndices:
-    """Return the frames of the clip in the middle of the video. Raises `UserError` if the video is too short."""
+    """Return the frames of the clip in the middle of the video (mode `random_step`: at its smallest step).
+
+    Raises `UserError` if the video is too short.
+    """
+    if clip.mode == "random_step":
+        clip = _fix_step(num_video_frames, clip, min(clip.steps))
     return clip_at(num_video_frames, clip, _last_start(num_video_frames, clip) // 2)
 
 
 def clip_at(num_video_frames: int, clip: ClipConfig, start: int) -> FrameIndices:
-    """Return the frames of the clip that starts at frame `start` (mode `uniform` always starts at 0).
+    """Return the frames of the clip that starts at frame `start`.
 
-    Raises `UserError` if the video is too short or the clip would leave it.
+    Nothing is random: modes `uniform` and `bins` always start at 0, `bins` takes the middle frame of each part, and
+    `random_step` its smallest step. Raises `UserError` if the video is too short or the clip would leave it.
     """
+    if clip.mode == "random_step":
+        clip = _fix_step(num_video_frames, clip, min(clip.steps))
     last_start = _last_start(num_video_frames, clip)
     if not 0 <= start <= last_start:
         raise UserError(f"clip start is {start}; in a video of {num_video_frames} frames it is 0 to {last_start}")
     if clip.mode == "uniform":
         return np.linspace(0, num_video_frames - 1, clip.num_frames).round().astype(np.int64)
+    if clip.mode == "bins":
+        edges = _bin_edges(num_video_frames, clip)
+        return (edges[:-1] + edges[1:] - 1) // 2
     return reflect(start + clip.step * np.arange(clip.num_frames), num_video_frames)
 
 
@@ -66,4 +97,21 @@ def _last_start(num_video_frames: int, clip: ClipConfig) -> int:
     span = clip_span(clip)
     if num_video_frames < shortest_video(clip):
         raise UserError(f"a video of {num_video_frames} frames is too short for a clip that spans {span}")
-    return 0 if clip.mode == "uniform" else max(0, num_video_frames - span)
+    return 0 if clip.mode in _WHOLE_VIDEO else max(0, num_video_frames - span)
+
+
+def _bin_edges(num_video_frames: int, clip: ClipConfig) -> FrameIndices:
+    """Return the first frame of each of `clip.num_frames` parts whose lengths differ by at most 1, and the end."""
+    return np.arange(clip.num_frames + 1) * num_video_frames // clip.num_frames
+
+
+def _fix_step(num_video_frames: int, clip: ClipConfig, step: int) -> ClipConfig:
+    """Return `clip` at one of its random steps, or at the largest that the video has room for."""
+    room = (num_video_frames - 1) // max(1, clip.num_frames - 1)
+    return ClipConfig(
+        num_frames=clip.num_frames,
+        mode="step",
+        step=max(1, min(step, room)),
+        size=clip.size,
+        short_videos=clip.short_videos,
+    )

@@ -11,7 +11,7 @@ from torch.utils.data import get_worker_info
 
 from longtake.core.errors import UserError
 from longtake.core.randomness import derive_seed
-from longtake.data.clips import FrameIndices, clip_indices, frame_spacing, shortest_video
+from longtake.data.clips import FrameIndices, clip_at, clip_indices, frame_spacing, shortest_video, window_starts
 from longtake.data.config import AugmentConfig, ClipConfig
 from longtake.data.index import VideoEntry, VideoIndex, usable
 from longtake.data.transforms import SquareFrames, augment, resize_and_crop
@@ -43,10 +43,11 @@ class Clip:
 
 
 class ClipDataset:
-    """Endless training clips, addressed by position; `len` is the number of videos, so positions per epoch.
+    """Endless training clips, addressed by position; `len` is the number of positions per epoch.
 
-    Epoch e shows every video once, in an order drawn from (seed, e); which frames of it and how they are augmented
-    is drawn from (seed, position). Videos too short for the clip are left out, listed in `too_short` and logged.
+    Epoch e shows every video once, in mode `windows` every window of every video, in an order drawn from (seed, e);
+    which frames of the video and how they are augmented is drawn from (seed, position). Videos too short for the clip
+    are left out, listed in `too_short` and logged.
 
     Decoded videos are kept in memory, resized, as long as all together stay under `cache_bytes` (of each training
     process, shared out among its workers); after that, clips are read from their files. Nothing is evicted: under a
@@ -71,12 +72,13 @@ class ClipDataset:
         self.augment = augment
         self.seed = seed
         self.cache_bytes = cache_bytes
+        self._clips = _clips_of_an_epoch(fitting.entries, clip)
         self._cache: dict[int, SquareFrames] = {}
         self._cached_bytes = 0
         self._order: tuple[int, np.ndarray] | None = None
 
     def __len__(self) -> int:
-        return len(self.entries)
+        return len(self._clips)
 
     def __getitem__(self, position: int) -> Clip:
         return self.sample(position)
@@ -95,12 +97,15 @@ class ClipDataset:
 
         For stages that keep their own copy of the videos, such as latents. Arguments as in `sample`.
         """
-        video = self.video_at(position, substitute)
+        video, start = self._clip_at(position, substitute)
+        num_frames = self.entries[video].info.num_frames
         rng = np.random.default_rng(derive_seed(self.seed, CLIP, position, substitute))
-        return video, clip_indices(self.entries[video].info.num_frames, self.clip, rng), rng
+        if start is not None:
+            return video, clip_at(num_frames, self.clip, start), rng
+        return video, clip_indices(num_frames, self.clip, rng), rng
 
     def sample(self, position: int, substitute: int = 0) -> Clip:
-        """Return the clip at `position`, or its `substitute`-th replacement: one from the video that many places on.
+        """Return the clip at `position`, or its `substitute`-th replacement: the one that many places on in its epoch.
 
         A pure function of the dataset's seed and the arguments. Raises `VideoError` if the video cannot be decoded.
         """
@@ -112,8 +117,7 @@ class ClipDataset:
 
     def video_at(self, position: int, substitute: int = 0) -> int:
         """Return which of `entries` the clip at `position`, or its `substitute`-th replacement, comes from."""
-        epoch, place = divmod(position, len(self))
-        return int(self._epoch_order(epoch)[(place + substitute) % len(self)])
+        return self._clip_at(position, substitute)[0]
 
     def video(self, i: int) -> SquareFrames:
         """Return all frames of `entries[i]`, resized. The array may be the cached one: do not write to it.
@@ -128,6 +132,10 @@ class ClipDataset:
             self._cache[i] = frames
             self._cached_bytes += frames.nbytes
         return frames
+
+    def _clip_at(self, position: int, substitute: int) -> tuple[int, int | None]:
+        epoch, place = divmod(position, len(self))
+        return self._clips[int(self._epoch_order(epoch)[(place + substitute) % len(self)])]
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         if self._order is None or self._order[0] != epoch:
@@ -152,6 +160,17 @@ class ClipDataset:
             except VideoError as error:
                 logger.debug("trying again: %s", error)
         return decode(self.entries[i], self.clip.size, indices)
+
+
+def _clips_of_an_epoch(entries: tuple[VideoEntry, ...], clip: ClipConfig) -> list[tuple[int, int | None]]:
+    """Return (video, first frame) of each clip of an epoch; the frame is None where it is drawn anew each time."""
+    if clip.mode != "windows":
+        return [(video, None) for video in range(len(entries))]
+    return [
+        (video, start)
+        for video, entry in enumerate(entries)
+        for start in window_starts(entry.info.num_frames, clip).tolist()
+    ]
 
 
 def decode(entry: VideoEntry, size: int, indices: FrameIndices | None = None) -> SquareFrames:

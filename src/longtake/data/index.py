@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from longtake.core.errors import UserError
 from longtake.data.captions import read_captions
-from longtake.video import VIDEO_SUFFIXES, VideoError, VideoInfo, is_video, probe
+from longtake.data.workers import GivenUp, map_with_limit
+from longtake.video import VideoError, VideoInfo, probe
+from longtake.video.find import find_videos
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
 Progress = Callable[[int, int], None]  # called with (videos done, videos in all)
+Probe = Callable[[Path], VideoInfo]  # raises `VideoError` for what cannot be read
+
+TIME_LIMIT = 60.0  # seconds for the headers and packets of one file
 
 
 @dataclass(frozen=True)
@@ -59,13 +64,22 @@ class VideoIndex:
     unreadable: tuple[Unreadable, ...]
 
 
-def index_folder(root: Path, num_workers: int = 0, progress: Progress | None = None) -> VideoIndex:
+def index_folder(
+    root: Path,
+    num_workers: int = 0,
+    progress: Progress | None = None,
+    *,
+    look: Probe = probe,
+    time_limit: float = TIME_LIMIT,
+) -> VideoIndex:
     """Find and probe every video under `root`, at any depth; a folder of png or jpg frames is one video.
 
     The class of a video is the name of the folder it lies in; videos directly in `root` have none. Captions come
     from the captions file of `root` (see `read_captions`). Names that begin with a dot are passed over.
-    `num_workers` threads probe side by side (the order stays). Raises `UserError` if `root` is no folder, holds no
-    video, or its captions file is wrong.
+    `num_workers` processes probe side by side (the order stays), and a video on which one crashes or spends more than
+    `time_limit` seconds counts as unreadable; with 0 workers all happens in this process, without limit. `look` is
+    what looks at each video. Raises `UserError` if `root` is no folder, holds no video, has a folder that cannot be
+    read, or its captions file is wrong.
     """
     root = Path(root)
     paths = find_videos(root)
@@ -78,16 +92,17 @@ def index_folder(root: Path, num_workers: int = 0, progress: Progress | None = N
     classes = tuple(sorted(set(class_names) - {""}))
     label_of = {"": -1} | {name: label for label, name in enumerate(classes)}
 
-    entries, unreadable = [], []
-    for done, found in enumerate(map_in_order(_probe, paths, num_workers), 1):
-        path, name, class_name = paths[done - 1], names[done - 1], class_names[done - 1]
+    entries: dict[int, VideoEntry] = {}
+    unreadable: dict[int, Unreadable] = {}
+    for done, (place, found) in enumerate(_look_at_all(look, paths, num_workers, time_limit), 1):
         if isinstance(found, Unreadable):
-            unreadable.append(found)
+            unreadable[place] = found
         else:
-            entries.append(VideoEntry(path, label_of[class_name], captions.get(name, ""), found))
+            label = label_of[class_names[place]]
+            entries[place] = VideoEntry(paths[place], label, captions.get(names[place], ""), found)
         if progress is not None:
             progress(done, len(paths))
-    return VideoIndex(root, tuple(entries), classes, tuple(unreadable))
+    return VideoIndex(root, _in_order(entries), classes, _in_order(unreadable))
 
 
 def usable(index: VideoIndex, span: int) -> tuple[VideoIndex, tuple[Unreadable, ...]]:
@@ -101,56 +116,39 @@ def usable(index: VideoIndex, span: int) -> tuple[VideoIndex, tuple[Unreadable, 
     return replace(index, entries=fitting), too_short
 
 
+def video_name(root: Path, path: Path) -> str:
+    """Return the path of a video within `root`, with slashes; bytes that are no UTF-8 are written out."""
+    return printable(path.relative_to(root).as_posix())
+
+
+def printable(text: str) -> str:
+    """Return `text` with the bytes of file names that are no UTF-8 written out: no terminal and no JSON takes them."""
+    return os.fsencode(text).decode("utf-8", errors="backslashreplace")
+
+
 def reason_of(path: Path, error: VideoError) -> str:
     """Return the message of `error` without the file name it begins with."""
     return str(error).removeprefix(f"{path}: ")
 
 
-def find_videos(root: Path) -> list[Path]:
-    """Return every video under `root`, sorted by relative path. Raises `UserError` if there is none."""
-    if not root.exists():
-        raise UserError(f"folder {root} does not exist")
-    if not root.is_dir():
-        raise UserError(f"{root} is a file; a folder of videos is needed")
-    paths = sorted(_walk(root, frozenset()), key=lambda path: path.relative_to(root).parts)
-    if not paths:
-        what = "holds no video" if any(root.iterdir()) else "is empty"
-        raise UserError(f"folder {root} {what} (known: {', '.join(sorted(VIDEO_SUFFIXES))}, folders of png or jpg)")
-    return paths
-
-
-def map_in_order(function: Callable[[Item], Result], items: Sequence[Item], num_workers: int) -> Iterator[Result]:
-    """Yield `function` of each item in order, computed by `num_workers` threads (0: by the caller).
-
-    Threads suffice: the decoder works outside the interpreter lock.
-    """
+def _look_at_all(
+    look: Probe, paths: Sequence[Path], num_workers: int, time_limit: float
+) -> Iterator[tuple[int, VideoInfo | Unreadable]]:
+    """Yield (place, what `look` finds) for each path, in any order."""
+    task = partial(_look_at, look)
     if num_workers == 0:
-        yield from map(function, items)
+        yield from enumerate(map(task, paths))
         return
-    with ThreadPoolExecutor(num_workers) as pool:
-        yield from pool.map(function, items)
+    for place, found in map_with_limit(task, paths, num_workers, time_limit):
+        yield place, Unreadable(paths[place], found.reason) if isinstance(found, GivenUp) else found
 
 
-def _walk(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
-    """Yield the videos under `folder`; `above` are the folders on the way to it, to which links may lead back."""
-    if folder.resolve() in above:
-        return
-    if is_video(folder):
-        yield folder
-        return
+def _look_at(look: Probe, path: Path) -> VideoInfo | Unreadable:
     try:
-        children = [child for child in folder.iterdir() if not child.name.startswith(".")]
-    except OSError as error:
-        raise UserError(f"cannot read folder {folder}: {error.strerror}") from error
-    for child in children:
-        if child.is_dir():
-            yield from _walk(child, above | {folder.resolve()})
-        elif is_video(child):
-            yield child
-
-
-def _probe(path: Path) -> VideoInfo | Unreadable:
-    try:
-        return probe(path)
+        return look(path)
     except VideoError as error:
         return Unreadable(path, reason_of(path, error))
+
+
+def _in_order(items: dict[int, Item]) -> tuple[Item, ...]:
+    return tuple(items[place] for place in sorted(items))

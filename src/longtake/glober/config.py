@@ -12,6 +12,7 @@ from longtake.data.config import AugmentConfig
 from longtake.training.config import OptimizerConfig, StageConfig
 
 Prediction = Literal["epsilon", "v_prediction"]
+FeatureScale = Literal["global", "channel", "none"]
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,9 @@ class AutoencoderConfig(StageConfig):
     cached_variants: int = 0
     """Encode every video at most this many times, each time augmented anew, and train on those latents, kept in
     memory (for small sets); 0: decode, augment and encode every clip anew."""
+    encoded: str | None = None
+    """Folder that `longtake data encode` has written: train on its latents, with the same result as with
+    `cached_variants`, which then says how many of its variants are used (0: all)."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Random changes to each clip."""
 
@@ -150,12 +154,15 @@ class GeneratorConfig(StageConfig):
     """Share one adaLN network among all blocks (not in the paper)."""
     prediction: Prediction = "epsilon"
     """What the network predicts (the paper: epsilon)."""
-    normalize_features: bool = True
-    """Bring features to zero mean and unit variance per channel (the authors leave them as they are)."""
+    feature_scale: FeatureScale = "global"
+    """What features are divided by, their mean per channel taken off: one deviation for all, so that channels keep
+    their proportions; each channel's own; or nothing at all, mean included (the authors)."""
     condition_dropout: float = 0.1
     """Share of samples whose text or label is dropped."""
     cached_variants: int = 0
     """As in the autoencoder stage; features are then kept in memory as well."""
+    encoded: str | None = None
+    """As in the autoencoder stage, and the same folder will do where both augment alike."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Random changes to each clip."""
 

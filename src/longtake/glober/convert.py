@@ -6,19 +6,15 @@ wrong shape. Weights may be stored in half precision; they are copied into the m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from einops import rearrange
-from torch import Tensor, nn
+from torch import Tensor
 
+from longtake.core.checkpoint_files import Rules, State, load_official
 from longtake.core.errors import UserError
 from longtake.glober.discriminator import GloberDiscriminator
 from longtake.glober.feature_generator import GloberFeatureGenerator
 from longtake.glober.frame_decoder import GloberFrameDecoder
 from longtake.glober.video_encoder import GloberVideoEncoder
-
-State = Mapping[str, Tensor]
-Rules = Mapping[str, str]
 
 STABLE_DIFFUSION_UNET = "model.diffusion_model."
 
@@ -131,30 +127,6 @@ def load_feature_generator(model: GloberFeatureGenerator, official: State) -> No
 def with_prefix(official: State, prefix: str) -> dict[str, Tensor]:
     """Return the entries under `prefix`, without it."""
     return {key.removeprefix(prefix): value for key, value in official.items() if key.startswith(prefix)}
-
-
-def load_official(model: nn.Module, official: State, rules: Rules, keep: tuple[str, ...] = ()) -> None:
-    """Rename official keys by `rules` (module or tensor name -> ours) and copy the tensors into `model`.
-
-    Raises `UserError` if a key has no rule, if a tensor of `model` other than those in `keep` gets no value, or if
-    a shape differs; `model` is then unchanged.
-    """
-    own = model.state_dict()
-    renamed: dict[str, Tensor] = {}
-    for key, value in official.items():
-        module, _, leaf = key.rpartition(".")
-        name = rules[key] if key in rules else f"{rules[module]}.{leaf}" if module in rules else None
-        if name not in own:
-            raise UserError(f"official key {key!r} has no place in {type(model).__name__}")
-        if value.shape != own[name].shape and value.squeeze().shape != own[name].squeeze().shape:
-            shapes = f"shape {tuple(value.shape)}, not {tuple(own[name].shape)}"
-            raise UserError(f"official key {key!r} has {shapes}: the model is configured differently")
-        renamed[name] = value.reshape(own[name].shape)
-    missing = own.keys() - renamed.keys() - set(keep)
-    if missing:
-        lacking = f"{min(missing)} and {len(missing) - 1} more tensors"
-        raise UserError(f"the official weights lack {lacking} of {type(model).__name__}")
-    model.load_state_dict(renamed, strict=False)
 
 
 def _nested(places: Rules, inner: Rules) -> dict[str, str]:

@@ -1,11 +1,13 @@
-"""Clips as frame latents: encoded anew for every step, or once and kept."""
+"""Clips as frame latents: encoded anew for every step, once and kept in memory, or beforehand and read from disk."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from einops import rearrange
@@ -13,10 +15,16 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from longtake.core.batch import VideoBatch
-from longtake.core.randomness import derive_seed
 from longtake.data.dataset import ClipDataset
-from longtake.data.transforms import augment, to_video
+from longtake.data.encoded import EncodedStore, key_of
+from longtake.data.encoded_index import Encoding
+from longtake.data.index import VideoIndex, video_name
+from longtake.data.transforms import SquareFrames, to_video
+from longtake.data.variants import vary
+from longtake.glober.config import GloberRecipe
 from longtake.glober.frame_vae import encode_frames
+
+CONTENT = "frame latents"  # what a store of them is said to hold
 
 
 @dataclass(frozen=True)
@@ -56,32 +64,67 @@ def frame_latents(
     return rearrange(latents, "(b n) c h w -> b n c h w", b=len(frames))
 
 
+def video_latents(frame_vae: AutoencoderKL, frames: SquareFrames) -> Float[Tensor, "t c h w"]:
+    """Return the latents (the posterior's mode) of all frames of a video, on the CPU."""
+    video = rearrange(to_video(frames), "c t h w -> t c h w")
+    with torch.no_grad():
+        return encode_frames(frame_vae, video.to(frame_vae.device)).cpu()
+
+
+def latent_encoding(frame_vae: AutoencoderKL, dataset: ClipDataset) -> Encoding:
+    """Return what makes the latents of the variants of `dataset`."""
+    digest = hashlib.sha256()
+    for name, value in sorted(frame_vae.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.cpu().contiguous().numpy().tobytes())
+    affine = [frame_vae.config[name] for name in ("latents_mean", "latents_std", "scaling_factor")]
+    digest.update(json.dumps(affine).encode())
+    return Encoding("glober", CONTENT, digest.hexdigest(), dataset.clip.size, dataset.augment, dataset.seed)
+
+
+def check_stores(recipe: GloberRecipe, index: VideoIndex, stages: Collection[str]) -> None:
+    """Raise `UserError` if what `stages` are to read from disk does not suit recipe and data, before any is trained.
+
+    All but the frame VAE's weights is compared, which may not be there yet.
+    """
+    for name, config in (("autoencoder", recipe.autoencoder), ("generator", recipe.generator)):
+        if config.encoded and name in stages:
+            store = EncodedStore(Path(config.encoded))
+            expected = replace(store.encoding, content=CONTENT, size=recipe.size, augment=config.augment)
+            store.require(expected, index, config.cached_variants)
+
+
 class LatentClips:
     """Every video of a data set as latents, `num_variants` times over, each variant augmented anew.
 
-    A variant is encoded when a clip of it first comes up, and kept in memory. Which clip stands at which position is
-    `ClipDataset`'s choice, so a run is as repeatable as without the cache.
+    A variant is encoded when a clip of it first comes up, and kept in memory; or it is read from `store`, a folder
+    that `longtake data encode` has written. Which clip stands at which position is `ClipDataset`'s choice, so a run
+    is as repeatable as without either. Raises `UserError` if the store is not one of these videos and networks.
     """
 
-    def __init__(self, dataset: ClipDataset, frame_vae: AutoencoderKL, num_variants: int, device: torch.device) -> None:
+    def __init__(
+        self, dataset: ClipDataset, frame_vae: AutoencoderKL, num_variants: int = 0, store: str | None = None
+    ) -> None:
+        assert num_variants or store, "nothing says how many variants there are"
         self.dataset = dataset
         self.frame_vae = frame_vae
+        self.store: EncodedStore | None = None
+        if store is not None:
+            self.store = EncodedStore(Path(store))
+            self.store.require(latent_encoding(frame_vae, dataset), dataset.index, num_variants)
+            num_variants = num_variants or self.store.num_variants
         self.num_variants = num_variants
-        self.device = device
         self._known: dict[tuple[int, int], Float[Tensor, "t c h w"]] = {}
 
     def latents(self, video: int, variant: int) -> Float[Tensor, "t c h w"]:
-        """All frames of one variant of `dataset.entries[video]`, on the CPU."""
+        """All frames of one variant of `dataset.entries[video]`, on the CPU; not to be written to."""
+        if self.store is not None:
+            name = video_name(self.dataset.index.root, self.dataset.entries[video].path)
+            return self.store[key_of(name, variant)]
         if (video, variant) not in self._known:
-            self._known[video, variant] = self._encode(video, variant)
+            frames = vary(self.dataset.video(video), self.dataset, video, variant)
+            self._known[video, variant] = video_latents(self.frame_vae, frames)
         return self._known[video, variant]
-
-    def _encode(self, video: int, variant: int) -> Float[Tensor, "t c h w"]:
-        rng = np.random.default_rng(derive_seed(self.dataset.seed, video, variant))
-        frames = to_video(augment(self.dataset.video(video), self.dataset.augment, rng))
-        frames = rearrange(frames, "c t h w -> t c h w")
-        with torch.no_grad():
-            return encode_frames(self.frame_vae, frames.to(self.device)).cpu()
 
     def batches(self, batch_size: int, first_batch: int, rank: int, world_size: int) -> Iterator[LatentBatch]:
         """Yield the endless batches of one rank; positions as in `data.loading.clip_batches`."""
@@ -101,3 +144,33 @@ class LatentClips:
             clips.append((video, variant, int(indices[0])))
         labels = torch.tensor([entry.label for entry in entries])
         return LatentBatch(torch.stack(latents), labels, [entry.text for entry in entries], clips)
+
+
+class KnownFeatures:
+    """Global features by clip, kept in blocks on the CPU or wherever the first of them lies.
+
+    Not a tensor each: small ones that stay, made between large ones that go, keep the allocator from using the room of
+    the large ones again (seen: gigabytes for megabytes of features).
+    """
+
+    BLOCK = 256
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[int, int, int], int] = {}
+        self._blocks: list[Float[Tensor, "n c h w"]] = []
+
+    def __contains__(self, clip: tuple[int, int, int]) -> bool:
+        return clip in self._places
+
+    def add(self, clip: tuple[int, int, int], feature: Float[Tensor, "c h w"]) -> None:
+        """Keep a copy of the feature of a clip that is not there yet."""
+        block, row = divmod(len(self._places), self.BLOCK)
+        if row == 0:
+            self._blocks.append(feature.new_empty(self.BLOCK, *feature.shape))
+        self._blocks[block][row] = feature
+        self._places[clip] = block * self.BLOCK + row
+
+    def stack(self, clips: list[tuple[int, int, int]]) -> Float[Tensor, "b c h w"]:
+        """Return the features of these clips."""
+        places = [divmod(self._places[clip], self.BLOCK) for clip in clips]
+        return torch.stack([self._blocks[block][row] for block, row in places])

@@ -27,6 +27,7 @@ from longtake.glober.frame_decoder import GloberFrameDecoder
 from longtake.glober.frame_vae import decode_frames, encode_frames
 from longtake.glober.request import RECOMMENDED, SamplingOptions
 from longtake.glober.video_encoder import GloberVideoEncoder
+from longtake.nn import checks
 from longtake.nn.pipeline import PretrainedPipeline
 
 Frames = UInt8[np.ndarray, "t h w 3"]
@@ -173,7 +174,7 @@ class GloberPipeline(PretrainedPipeline):
         )
         num_frames = self.config.span if num_frames is None else num_frames
         stop = num_frames if stop is None else stop
-        request.check_range(start, stop, num_frames)
+        checks.check_range(start, stop, num_frames)
         index = sampling.frame_indexes(range(start, stop), num_frames, self.config.span, stretch=stretch)
         condition = self.resolve_condition(label, prompt, seed=seed, video=video)
 
@@ -195,7 +196,7 @@ class GloberPipeline(PretrainedPipeline):
 
         Raises `UserError` as `stream` does, and if `num_videos` is less than 1.
         """
-        request.check_at_least("number of videos", num_videos, 1)
+        checks.check_at_least("number of videos", num_videos, 1)
         streams = [self.stream(num_frames, video=video + position, **options) for position in range(num_videos)]
         videos = [np.concatenate(list(stream)) for stream in streams]
         return GloberPipelineOutput(frames=np.stack(videos) if num_videos > 1 else videos[0])
@@ -233,7 +234,7 @@ class GloberPipeline(PretrainedPipeline):
     @torch.no_grad()
     def reconstruct_frames(self, video: Frames, *, chunk: int = 16) -> Frames:
         """Pass each of a video's first `span` frames through the frame VAE alone: the ceiling of `reconstruct`."""
-        request.check_at_least("chunk", chunk, 1)
+        checks.check_at_least("chunk", chunk, 1)
         with sampling.evaluating(self.frame_vae):
             latents = self._encode_frames(self.fit(video))
             return np.concatenate([self._decode_frames(part) for part in latents.split(chunk)])
@@ -243,7 +244,7 @@ class GloberPipeline(PretrainedPipeline):
 
         Raises `UserError` if the video has fewer frames or is not uint8 frames.
         """
-        request.check_video(video, self.config.span)
+        checks.check_video(video, self.config.span)
         return resize_and_crop(video[: self.config.span], self.image_size)
 
     def resolve_condition(self, label: int | str | None, prompt: str | None, *, seed: int, video: int) -> int | str:

@@ -26,7 +26,10 @@ def glober_weizmann_64() -> GloberRecipe:
     Data: the Weizmann actions bend, jack, wave1 and wave2 as one folder of videos per action, 25 frames/s.
     Command: longtake train glober_weizmann_64 --data weizmann-actions --out runs/weizmann
     """
-    augment = AugmentConfig(zoom=0.08, shift=0.06, colour=0.12, reverse=True)
+    # few people: the autoencoders learn on more looks than there are, the generator on hardly more
+    frames = AugmentConfig(zoom=0.08, shift=0.06, colour=0.12, reverse=True)
+    varied = AugmentConfig(zoom=0.1, shift=0.08, colour=0.2, reverse=True)
+    natural = AugmentConfig(zoom=0.04, shift=0.03, colour=0.05, reverse=True)
     return GloberRecipe(
         size=64,
         span=64,
@@ -36,26 +39,26 @@ def glober_weizmann_64() -> GloberRecipe:
         condition="label",
         condition_dim=128,
         frame_vae=FrameVAEConfig(
-            steps=1800,
+            steps=2400,
             batch_size=16,
             optimizer=OptimizerConfig(lr=2e-3, betas=(0.9, 0.99), warmup_steps=50, schedule="cosine", clip_norm=1.0),
             ema_decay=0.99,
             checkpoint_every=100,
             sample_every=250,
-            block_out_channels=(24, 48, 96),
+            block_out_channels=(24, 48, 72),
             layers_per_block=1,
             norm_groups=8,
             mid_attention=False,
             kl_weight=3e-4,
-            augment=augment,
+            augment=frames,
         ),
         autoencoder=AutoencoderConfig(
-            steps=1600,
+            steps=4000,
             batch_size=8,
             optimizer=OptimizerConfig(lr=1.5e-3, betas=(0.9, 0.99), warmup_steps=50, schedule="cosine", clip_norm=1.0),
             ema_decay=0.995,
-            checkpoint_every=50,
-            sample_every=200,
+            checkpoint_every=200,
+            sample_every=500,
             encoder=VideoEncoderConfig(
                 model_channels=48,
                 channel_mult=(1, 2),
@@ -68,7 +71,7 @@ def glober_weizmann_64() -> GloberRecipe:
                 initial_logvar=-5.0,
             ),
             decoder=FrameDecoderConfig(
-                block_out_channels=(64, 128),
+                block_out_channels=(64, 112),
                 layers_per_block=1,
                 attention=(False, True),
                 num_heads=4,
@@ -84,28 +87,28 @@ def glober_weizmann_64() -> GloberRecipe:
                 model_channels=32, channel_mult=(1, 2, 2), attention_downsamples=(2, 4), head_channels=32
             ),
             feature_dropout=0.05,
-            cached_variants=4,
-            augment=augment,
+            cached_variants=10,
+            augment=varied,
         ),
         generator=GeneratorConfig(
-            steps=1800,
+            steps=8000,
             batch_size=32,
-            optimizer=OptimizerConfig(lr=6e-4, betas=(0.9, 0.99), warmup_steps=50, schedule="cosine", clip_norm=1.0),
-            ema_decay=0.995,
-            checkpoint_every=200,
-            sample_every=500,
+            optimizer=OptimizerConfig(lr=1e-3, betas=(0.9, 0.99), warmup_steps=50, schedule="cosine", clip_norm=1.0),
+            ema_decay=0.999,
+            checkpoint_every=500,
+            sample_every=1000,
             hidden_size=192,
-            depth=6,
+            depth=4,
             num_heads=6,
             shared_modulation=True,
             prediction="v_prediction",
-            cached_variants=3,
-            augment=augment,
+            cached_variants=6,
+            augment=natural,
         ),
         sampling=SamplingConfig(
             num_inference_steps=8,
             feature_inference_steps=50,
-            guidance_scale=1.5,
+            guidance_scale=2.0,
             decoder_guidance_scale=1.5,
             shared_noise=0.9,
         ),

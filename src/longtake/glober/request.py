@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
-from longtake.core.errors import UserError, choose_one_of
+from longtake.core.errors import UserError
 from longtake.core.randomness import generator
 from longtake.glober.sampling import DRAW_LABEL, FIRST_WINDOW
+from longtake.nn.checks import check_at_least, check_key, class_index
 
 NO_LABEL = -1
 NO_CAPTION = ""
@@ -29,28 +29,7 @@ def resolve_label(label: int | str | None, classes: Sequence[str], *, seed: int,
         return int(torch.randint(len(classes), (), generator=generator(seed, video, FIRST_WINDOW, DRAW_LABEL)))
     if not classes:
         raise UserError(f"this model has no classes, so it takes no label ({label!r})")
-    if isinstance(label, str):
-        if label in classes or not label.isdecimal():
-            return list(classes).index(choose_one_of("label", label, classes))
-        label = int(label)  # an index from the command line
-    if not 0 <= label < len(classes):
-        raise UserError(f"label {label} is out of range: the model has classes 0..{len(classes) - 1}")
-    return label
-
-
-def check_at_least(what: str, value: int, minimum: int) -> None:
-    """Raise `UserError` if `value` is less than `minimum`."""
-    if value < minimum:
-        raise UserError(f"{what} must be at least {minimum}, not {value}")
-
-
-def check_range(start: int, stop: int, num_frames: int) -> None:
-    """Raise `UserError` unless start..stop is a range of at least one frame within a video of `num_frames`."""
-    check_at_least("number of frames", num_frames, 1)
-    if not 0 <= start < stop <= num_frames:
-        raise UserError(
-            f"cannot make frames {start}..{stop}: it must be 0 <= start < stop <= {num_frames} (all frames)"
-        )
+    return class_index(label, classes)
 
 
 @dataclass(frozen=True)
@@ -80,17 +59,8 @@ class SamplingOptions:
         check_at_least("chunk", self.chunk, 1)
         if self.num_inference_steps is not None and not 1 <= self.num_inference_steps <= MAX_STEPS:
             raise UserError(f"number of steps must be in 1..{MAX_STEPS}, not {self.num_inference_steps}")
-        for what, value in (("seed", self.seed), ("video number", self.video)):
-            if not 0 <= value < 2**64:
-                raise UserError(f"{what} must be in 0..2**64-1, not {value}")
+        check_key("seed", self.seed)
+        check_key("video number", self.video)
 
 
 RECOMMENDED = SamplingOptions()
-
-
-def check_video(video: np.ndarray, span: int) -> None:
-    """Raise `UserError` unless `video` is uint8 "t h w 3" with at least `span` frames."""
-    if video.ndim != 4 or video.shape[-1] != 3 or video.dtype != np.uint8:
-        raise UserError(f"a video must be uint8 of shape (t, h, w, 3), not {video.dtype} of shape {video.shape}")
-    if len(video) < span:
-        raise UserError(f"the video has {len(video)} frames, but the model needs {span}")

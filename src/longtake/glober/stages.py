@@ -25,7 +25,7 @@ from longtake.glober.config import AutoencoderConfig, FrameVAEConfig, GeneratorC
 from longtake.glober.draws import draw_kept, draw_normal, draw_targets, draw_timesteps
 from longtake.glober.frame_decoder import GloberFrameDecoder
 from longtake.glober.frame_vae import decode_frames, encode_frames
-from longtake.glober.latents import LatentBatch, LatentClips, frame_latents
+from longtake.glober.latents import KnownFeatures, LatentBatch, LatentClips, frame_latents
 from longtake.glober.pipeline import GloberPipeline
 from longtake.glober.request import NO_CAPTION, NO_LABEL
 from longtake.glober.sampling import build_scheduler
@@ -106,8 +106,8 @@ class ClipStage(Stage):
 
     def prepare(self, device: torch.device) -> None:
         """Set up the cache of latents, if the stage has one."""
-        if self.config.cached_variants:
-            self._cache = LatentClips(self.dataset, self.frame_vae, self.config.cached_variants, device)
+        if self.config.cached_variants or self.config.encoded:
+            self._cache = LatentClips(self.dataset, self.frame_vae, self.config.cached_variants, self.config.encoded)
 
     def batches(self, first: int, rank: int, world_size: int) -> Iterator[VideoBatch | LatentBatch]:
         """Batches of clips, as latents if they are cached and as video if not."""
@@ -292,7 +292,7 @@ class GeneratorStage(ClipStage):
         self.trains_condition = condition_encoder is None
         self.condition_encoder = condition_encoder or build.condition_encoder(recipe, index)
         self.feature_generator = build.feature_generator(recipe, frame_vae)
-        self._known_features: dict[tuple[int, int, int], Float[Tensor, "c h w"]] = {}
+        self._known_features = KnownFeatures()
 
     def modules(self) -> dict[str, nn.Module]:
         """The feature generator, and the condition encoder if it is not trained yet."""
@@ -313,15 +313,17 @@ class GeneratorStage(ClipStage):
         return [Player("generator", trainable(*self.modules().values()), self.config.optimizer)]
 
     def prepare(self, device: torch.device) -> None:
-        """Measure the features' mean and deviation, if they are normalised."""
+        """Measure the features' mean and deviation, if they are scaled."""
         super().prepare(device)
-        if not self.config.normalize_features:
+        if self.config.feature_scale == "none":
             return
         generator = torch.Generator(device).manual_seed(self.config.seed)
         batches = self.batches(0, 0, 1)
         count = -(-NUM_STATISTICS_CLIPS // self.config.batch_size)
         features = torch.cat([self._features(next(batches).to(device), generator) for _ in range(count)])
         std, mean = torch.std_mean(features.double(), dim=(0, 2, 3))
+        if self.config.feature_scale == "global":
+            std = std.square().mean().sqrt().expand_as(std)
         self.feature_generator.feature_mean.copy_(rearrange(mean, "c -> c 1 1"))
         self.feature_generator.feature_std.copy_(rearrange(std, "c -> c 1 1"))
 
@@ -348,8 +350,8 @@ class GeneratorStage(ClipStage):
         for clip, clip_keyframes in zip(batch.clips, keyframes, strict=True):
             if clip not in self._known_features:
                 # alone: in a batch its last bits might depend on its neighbours, and a resumed run meets others
-                self._known_features[clip] = self.video_encoder(clip_keyframes[None])[0][0].float()
-        return torch.stack([self._known_features[clip] for clip in batch.clips])
+                self._known_features.add(clip, self.video_encoder(clip_keyframes[None])[0][0].float())
+        return self._known_features.stack(batch.clips)
 
     def pipeline(self) -> GloberPipeline:
         """The whole model as it stands."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import diffusers
 from diffusers import AutoencoderKL
 
-from longtake.core.errors import UserError, choose_one_of
 from longtake.core.files import atomic_path
 from longtake.data.index import VideoIndex, index_folder
 from longtake.glober import build
@@ -17,14 +15,13 @@ from longtake.glober.condition import GloberLabelEncoder, GloberTextEncoder
 from longtake.glober.config import GloberRecipe
 from longtake.glober.feature_generator import GloberFeatureGenerator
 from longtake.glober.frame_decoder import GloberFrameDecoder
+from longtake.glober.latents import check_stores
 from longtake.glober.stages import AutoencoderStage, FrameVAEStage, GeneratorStage
 from longtake.glober.video_encoder import GloberVideoEncoder
-from longtake.training.processes import run_on_main, use_device
-from longtake.training.run import train_stages
+from longtake.training.processes import use_device
+from longtake.training.run import Factory, choose_stages, export_if_complete, exported, run_config, train_stages
 from longtake.training.run_folder import RunFolder
 from longtake.training.stage import Stage
-
-Factory = Callable[[Path], Stage]
 
 
 def train(
@@ -57,18 +54,11 @@ def train(
         use_device(device)
     index = index_folder(data)
     stages = factories(recipe, index)
-    for stage in only or ():
-        choose_one_of("stage", stage, stages)
-    chosen = {stage: factory for stage, factory in stages.items() if only is None or stage in only}
+    chosen = choose_stages(stages, only)
+    check_stores(recipe, index, chosen)
     folder = RunFolder(run)
-    config = {"recipe": name, "family": "glober", "data": str(data), "settings": dataclasses.asdict(recipe)}
-    train_stages(chosen, folder, resume=resume, max_steps=max_steps, config=config)
-
-    def export_if_complete() -> None:
-        if all((folder.components / stage).is_dir() for stage in stages):
-            export(recipe, index, folder)
-
-    run_on_main(export_if_complete)
+    train_stages(chosen, folder, resume=resume, max_steps=max_steps, config=run_config(recipe, name, data))
+    export_if_complete(stages, folder, lambda: export(recipe, index, folder))
 
 
 def factories(recipe: GloberRecipe, index: VideoIndex) -> dict[str, Factory]:
@@ -86,8 +76,8 @@ def factories(recipe: GloberRecipe, index: VideoIndex) -> dict[str, Factory]:
             recipe,
             index,
             _frame_vae(recipe, components),
-            GloberVideoEncoder.from_pretrained(_trained(components, "autoencoder") / "video_encoder"),
-            GloberFrameDecoder.from_pretrained(_trained(components, "autoencoder") / "frame_decoder"),
+            GloberVideoEncoder.from_pretrained(exported(components, "autoencoder") / "video_encoder"),
+            GloberFrameDecoder.from_pretrained(exported(components, "autoencoder") / "frame_decoder"),
             _condition_encoder(recipe, components / "autoencoder"),
         )
 
@@ -119,7 +109,7 @@ def export(recipe: GloberRecipe, index: VideoIndex, run: RunFolder) -> None:
 def _frame_vae(recipe: GloberRecipe, components: Path) -> AutoencoderKL:
     if recipe.frame_vae.pretrained:
         return build.pretrained_frame_vae(recipe.frame_vae.pretrained)
-    return AutoencoderKL.from_pretrained(_trained(components, "frame_vae") / "frame_vae")
+    return AutoencoderKL.from_pretrained(exported(components, "frame_vae") / "frame_vae")
 
 
 def _condition_encoder(recipe: GloberRecipe, stage_folder: Path) -> GloberLabelEncoder | GloberTextEncoder | None:
@@ -128,9 +118,3 @@ def _condition_encoder(recipe: GloberRecipe, stage_folder: Path) -> GloberLabelE
         return None
     encoder = GloberTextEncoder if recipe.condition == "caption" else GloberLabelEncoder
     return encoder.from_pretrained(folder)
-
-
-def _trained(components: Path, stage: str) -> Path:
-    if not (components / stage).is_dir():
-        raise UserError(f"stage {stage!r} is not trained in this run yet: train it first (--stage {stage})")
-    return components / stage

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from longtake.core.errors import UserError, choose_one_of
 from longtake.core.files import remove, write_json
 from longtake.core.randomness import derive_seed
 from longtake.training.checkpoint import Identity, newest_checkpoint, stored_upstream
@@ -20,9 +22,42 @@ from longtake.training.run_folder import RunFolder
 from longtake.training.stage import Stage
 from longtake.training.trainer import name_key
 
+Factory = Callable[[Path], Stage[Any]]
+"""Builds a stage from the folder that holds what earlier stages exported."""
+
+
+def choose_stages(stages: Mapping[str, Factory], only: Sequence[str] | None) -> dict[str, Factory]:
+    """Return the stages named in `only`, in their own order; all of them for None. Raises `UserError` for others."""
+    for stage in only or ():
+        choose_one_of("stage", stage, stages)
+    return {stage: factory for stage, factory in stages.items() if only is None or stage in only}
+
+
+def run_config(recipe: Any, name: str, data: Path) -> dict[str, Any]:  # noqa: ANN401 (each family has its own type)
+    """Return what config.json says of a run; the family is the folder that the recipe's type is defined in."""
+    family = type(recipe).__module__.split(".")[-2]
+    return {"recipe": name, "family": family, "data": str(data), "settings": dataclasses.asdict(recipe)}
+
+
+def export_if_complete(stages: Iterable[str], run: RunFolder, export: Callable[[], None]) -> None:
+    """Call `export` in the main process once every stage of the recipe has exported its part."""
+
+    def export_complete_run() -> None:
+        if all((run.components / stage).is_dir() for stage in stages):
+            export()
+
+    run_on_main(export_complete_run)
+
+
+def exported(components: Path, stage: str) -> Path:
+    """Return where `stage` was exported to; raise `UserError` if it was not trained yet."""
+    if not (components / stage).is_dir():
+        raise UserError(f"stage {stage!r} is not trained in this run yet: train it first (--stage {stage})")
+    return components / stage
+
 
 def train_stages(
-    factories: Mapping[str, Callable[[Path], Stage]],
+    factories: Mapping[str, Factory],
     run: RunFolder,
     *,
     resume: bool = False,

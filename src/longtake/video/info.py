@@ -43,6 +43,8 @@ class VideoInfo:
     announced_frames: int | None = None
     """Frames that the file's own header promises, None where it promises none. More than `num_frames` means that the
     file is truncated or damaged."""
+    oddities: tuple[str, ...] = ()
+    """What is unusual about the file though it can be read, each in a few words: see `video.oddities`."""
 
 
 def is_video(path: Path) -> bool:
@@ -75,7 +77,9 @@ def open_failure(path: Path) -> str | None:
     """Why the file at `path` cannot be opened at all (missing, permissions, not a file, empty); None if it can."""
     try:
         if not path.is_file():
-            return "not a file" if path.exists() else "no such file"
+            if path.exists():
+                return "not a file"
+            return "a link that leads nowhere" if path.is_symlink() else "no such file"
         with path.open("rb") as file:
             return None if file.read(1) else "the file is empty (0 bytes)"
     except OSError as error:

@@ -19,6 +19,7 @@ import av
 import numpy as np
 
 from longtake.video.info import UNKNOWN_FPS, VideoError, VideoInfo, open_failure
+from longtake.video.oddities import describe_contents, find_oddities
 
 # One packet, one frame. Not here: VP8 (hidden reference frames have packets), MPEG-1/2 (field packets), old codecs.
 _ONE_FRAME_PER_PACKET = frozenset(
@@ -28,6 +29,8 @@ _ONE_FRAME_PER_PACKET = frozenset(
 _MPEG4_MARKER_BYTES = 24
 # Only real containers: a text file renamed to .mp4 must not be followed as a playlist to other files.
 _DEMUXERS = "mov,matroska,avi,gif,mpegts,mpeg,mpegvideo,flv,asf,ogg"
+# A whole data set, so that training does not scan its files anew for every clip; 2 kB for a video of some seconds.
+_REMEMBERED_FILES = 2**14
 _RATE_TOLERANCE = 0.03
 _SINGLE_THREAD_PIXELS = 640 * 480
 _MAX_THREADS = 4
@@ -89,7 +92,9 @@ def open_container(path: Path) -> Iterator[tuple[av.container.InputContainer, av
     try:
         container = av.open(os.fspath(path.absolute()), container_options={"format_whitelist": _DEMUXERS})
     except (av.FFmpegError, UnicodeError, ValueError) as error:
-        raise VideoError(f"{path}: not a readable video ({_describe(error)})") from error
+        contents = describe_contents(path)
+        reason = f"not a readable video but {contents}" if contents else f"not a readable video ({_describe(error)})"
+        raise VideoError(f"{path}: {reason}") from error
     with container:
         streams = [stream for stream in container.streams.video if stream.codec_context is not None]
         if not streams:
@@ -135,7 +140,7 @@ def packet_index(path: Path, *, decode: bool = False) -> PacketIndex:
     return _remembered_index(path, decode, status.st_size, status.st_mtime_ns)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=_REMEMBERED_FILES)
 def _remembered_index(path: Path, decode: bool, size: int, mtime_ns: int) -> PacketIndex:
     with open_container(path) as (container, stream):
         packets, decoded = _scan(container, stream, decode=decode)
@@ -151,6 +156,7 @@ def _remembered_index(path: Path, decode: bool, size: int, mtime_ns: int) -> Pac
                 return _remembered_index(path, True, size, mtime_ns)
             num_frames = len(stamps)
         upright = first.rotation % 180 == 0
+        announced = _announced(container, stream, packets)
         info = VideoInfo(
             path=path,
             num_frames=num_frames,
@@ -159,7 +165,16 @@ def _remembered_index(path: Path, decode: bool, size: int, mtime_ns: int) -> Pac
             width=first.width if upright else first.height,
             codec=_codec(stream),
             has_audio=bool(container.streams.audio),
-            announced_frames=_announced(container, stream, packets),
+            announced_frames=announced,
+            oddities=find_oddities(
+                suffix=path.suffix,
+                container=container.format.name,
+                num_frames=num_frames,
+                announced_frames=announced,
+                stamps=stamps,
+                tick=stream.time_base,
+                is_ordered=_is_ordered(packets, decoded),
+            ),
         )
     return PacketIndex(info, first.rotation, stamps, _keyframes(packets, stamps))
 
@@ -202,6 +217,13 @@ def _increasing(stamps: Sequence[int | None]) -> np.ndarray | None:
         return None
     array = np.array(stamps, dtype=np.int64)
     return array if np.all(np.diff(array) > 0) else None
+
+
+def _is_ordered(packets: list[_Packet], decoded: list[_Decoded]) -> bool:
+    """Whether time never runs backwards: neither for the decoder nor in the frames that have come out of it."""
+    fed = [packet.dts for packet in packets if packet.dts is not None]
+    shown = [frame.pts for frame in decoded if frame.pts is not None]
+    return fed == sorted(fed) and shown == sorted(set(shown))
 
 
 def _keyframes(packets: list[_Packet], stamps: np.ndarray | None) -> tuple[Keyframe, ...]:

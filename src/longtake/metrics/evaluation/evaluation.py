@@ -1,0 +1,203 @@
+"""`evaluate`: two folders of videos, or files of features, in; a report out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from longtake.core.errors import UserError
+from longtake.metrics.evaluation.clip_list import ClipList, ClipRule, draw_clips
+from longtake.metrics.evaluation.comparison import Comparison
+from longtake.metrics.evaluation.config import EvaluationConfig
+from longtake.metrics.evaluation.extraction import Extractor
+from longtake.metrics.evaluation.feature_files import Statistics, read_feature_file
+from longtake.metrics.evaluation.file_side import FileSide
+from longtake.metrics.evaluation.folder_side import FolderSide
+from longtake.metrics.evaluation.measures import Measure, choose_measures, possible_measures
+from longtake.metrics.evaluation.notes import notes_of
+from longtake.metrics.evaluation.protocols import Protocol, Start
+from longtake.metrics.evaluation.report import CurveOfNumbers, Number, Report, SavedFeatures, versions
+from longtake.metrics.evaluation.sides import Side, is_feature_file
+from longtake.metrics.evaluation.videos import Progress, open_folder
+from longtake.metrics.evaluation.work_group import WorkGroup, work_group
+from longtake.metrics.frechet import feature_statistics
+from longtake.metrics.networks.features import FeatureNetwork, load_features
+
+
+def no_progress(_what: str, _done: int, _total: int) -> None:
+    """Show nothing."""
+
+
+def evaluate(
+    real: Path | str,
+    fake: Path | str,
+    config: EvaluationConfig | None = None,
+    *,
+    network: FeatureNetwork | None = None,
+    progress: Progress = no_progress,
+) -> Report:
+    """Measure fake videos against real ones.
+
+    Args:
+        real: folder of videos, or .npz file of features (see `feature_files`).
+        fake: the same.
+        config: protocol, metrics, clips; by default all videos under protocol "longtake".
+        network: a loaded feature network in place of `config.features`.
+        progress: called with (what, how much is done, of how much).
+
+    Under `torchrun` the processes share reading and features, the first computes the numbers, and all return the
+    report. Features are kept in `feature_cache.cache_folder()`.
+    Raises `UserError` for whatever cannot be read or compared: no video, too few or too short ones, sets of unequal
+    size, a metric that the data do not allow, missing weights.
+    """
+    config = config or EvaluationConfig()
+    protocol = config.resolved_protocol()
+    measures = choose_measures(config.metrics)
+    if not any(measure.needs_network for measure in measures.values()):
+        protocol = replace(protocol, frames=1, real_stride=1, fake_stride=1)  # whole videos: none is too short
+    with work_group() as workers:
+        opening = Opening(protocol, config, workers, progress)
+        comparison = Comparison(
+            opening.side(Path(real), protocol.real_start, protocol.real_stride),
+            opening.side(Path(fake), protocol.fake_start, protocol.fake_stride),
+            config,
+            protocol,
+        )
+        if any(measure.compares_sets for measure in measures.values()):
+            comparison.check_sizes()
+        give_network(comparison, measures, network, workers, progress)
+        comparison.check()
+        measures = possible_measures(comparison, measures)
+        for measure in measures.values():
+            measure.prepare(comparison)
+        results = workers.on_first(lambda: compute(comparison, measures, progress))
+    folders = {name: side for name, side in comparison.sides.items() if isinstance(side, FolderSide)}
+    return Report(
+        facts_of(comparison),
+        [result for result in results if isinstance(result, Number)],
+        [result for result in results if isinstance(result, CurveOfNumbers)],
+        notes_of(comparison, measures),
+        {key: clips for name, side in folders.items() for key, clips in clip_lists_of(name, side).items()},
+        {name: features_of(side, comparison) for name, side in folders.items() if "features" in side.data},
+    )
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What both sides are opened with."""
+
+    protocol: Protocol
+    config: EvaluationConfig
+    workers: WorkGroup
+    progress: Progress
+
+    def side(self, source: Path, start: Start, stride: int) -> Side:
+        """Find a side's videos and draw its clips, or read its file. Raises `UserError` for fewer than asked for."""
+        protocol, wanted = self.protocol, self.config.count
+        side: Side
+        if is_feature_file(source):
+            side = FileSide(read_feature_file(source), protocol.count, self.config.seed)
+        else:
+            folder = open_folder(source, self.progress)
+            rule = ClipRule(protocol.frames, stride, start, protocol.trials, self.config.seed)
+            clips = draw_clips(folder, rule, protocol.count)
+            side = FolderSide(folder, rule, clips, self.workers, self.progress)
+        if wanted is not None and side.count is not None and side.count < wanted:
+            raise UserError(f"count is {wanted}, but {source} gives only {side.count} clips")
+        return side
+
+
+def give_network(
+    comparison: Comparison,
+    measures: Mapping[str, Measure],
+    network: FeatureNetwork | None,
+    workers: WorkGroup,
+    progress: Progress,
+) -> None:
+    """Load the network if a folder needs one. Raises `UserError` for missing weights."""
+    config, protocol = comparison.config, comparison.protocol
+    folders = [side for side in comparison.sides.values() if isinstance(side, FolderSide)]
+    if not folders:
+        for name in ("features", "weights", "frames", "stride"):
+            if getattr(config, name) is not None:
+                raise UserError(f"both sides are feature files: leave out {name}, it has no effect on them")
+        return
+    if not any(measure.needs_network for measure in measures.values()):
+        return
+    name = config.features or protocol.features
+    network = network or load_features(
+        name, weights=config.weights, trust=config.trust, device=device_of_process(config.device)
+    )
+    extractor = Extractor(network, protocol.resize, config.batch_size, workers, progress)
+    for side in folders:
+        side.extractor = extractor
+
+
+def device_of_process(name: str | None) -> str:
+    """Return the device of this name; of "cuda" and of None each process's own, and the CPU where there is no GPU."""
+    if name not in (None, "cuda") or not torch.cuda.is_available():
+        return name or "cpu"
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+
+
+def compute(
+    comparison: Comparison, measures: Mapping[str, Measure], progress: Progress
+) -> list[Number | CurveOfNumbers]:
+    """Return every measure's numbers, of what was prepared."""
+    results: list[Number | CurveOfNumbers] = []
+    for done, (name, measure) in enumerate(measures.items()):
+        progress(f"numbers: {name}", done, len(measures))
+        results += measure.compute(comparison)
+    progress("numbers", len(measures), len(measures))
+    return results
+
+
+def facts_of(comparison: Comparison) -> dict[str, Any]:
+    """Return the head of the report: what is common to all numbers."""
+    sides: dict[str, Any] = {}
+    for name, side in comparison.sides.items():
+        sides[name] = {"source": side.name, **side.conditions}
+        if isinstance(side, FolderSide):
+            sides[name] |= {
+                "videos": len(side.folder.videos) + len(side.folder.left_out),
+                "left_out": [asdict(video) for video in side.left_out],
+            }
+    protocol = {"name": comparison.config.protocol, **asdict(comparison.protocol)}
+    protocol.pop("deviations")  # they are among the notes
+    return {
+        "protocol": protocol,
+        "network": dict(comparison.network),
+        "seed": comparison.config.seed,
+        **sides,
+        "versions": versions(),
+    }
+
+
+def clip_lists_of(name: str, side: FolderSide) -> dict[str, ClipList]:
+    """Return the lists that are saved, by what they are called."""
+    return {name: side.clips} | {f"{name}-{frames}f": clips for frames, clips in side.other_clips.items()}
+
+
+def features_of(side: FolderSide, comparison: Comparison) -> SavedFeatures:
+    """Return the features of the first trial with their statistics and all they depend on, to be saved."""
+    features = side.data["features"][0]
+    others = ("probabilities", "segments", "segment_probabilities")
+    ddof = comparison.protocol.ddof
+    return SavedFeatures(
+        {"features": features} | {name: side.data[name] for name in others if name in side.data},
+        Statistics(*feature_statistics(features, ddof), n=len(features), ddof=ddof),
+        {
+            "dataset": side.name,
+            "protocol": comparison.config.protocol,
+            "seed": comparison.config.seed,
+            "ddof": ddof,
+            **side.network,
+            **side.conditions,
+            "versions": versions(),
+        },
+    )

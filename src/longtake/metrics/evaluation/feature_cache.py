@@ -1,0 +1,67 @@
+"""Features that were computed before, on disk: what a network made of which frames of which file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float32
+
+from longtake.core.files import atomic_path
+from longtake.metrics.evaluation.clip_list import Clip
+
+Output = Literal["features", "probabilities"]
+
+
+def cache_folder() -> Path:
+    """Return features/ in $LONGTAKE_CACHE, or in ~/.cache/longtake."""
+    return Path(os.environ.get("LONGTAKE_CACHE") or Path.home() / ".cache" / "longtake") / "features"
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """One small file per video, under a key of all that its features depend on.
+
+    Attributes:
+        network: name of the network.
+        sha256: of its weights.
+        resize: how it makes frames square.
+        output: which of its outputs.
+    """
+
+    network: str
+    sha256: str
+    resize: str
+    output: Output
+
+    def read(self, path: Path, clips: Sequence[Clip]) -> Float32[np.ndarray, "s d"] | None:
+        """Return the features of the clips of the video at `path`, or None if they are not there, or damaged."""
+        try:
+            rows = np.load(self._file(path, clips), allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        return rows if isinstance(rows, np.ndarray) and rows.ndim == 2 and len(rows) == len(clips) else None
+
+    def write(self, path: Path, clips: Sequence[Clip], rows: Float32[np.ndarray, "s d"]) -> None:
+        """Keep the features of the clips of one video."""
+        with atomic_path(self._file(path, clips)) as partial:
+            np.save(partial, rows, allow_pickle=False)
+
+    def _file(self, path: Path, clips: Sequence[Clip]) -> Path:
+        key = {**asdict(self), "video": identity(path), "clips": [asdict(clip) | {"file": ""} for clip in clips]}
+        name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        return cache_folder() / name[:2] / f"{name}.npy"
+
+
+def identity(path: Path) -> list[Any]:
+    """Return what changes when the video at `path` does: its place, size and time; of a folder, those of its files."""
+    path = path.resolve()
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    facts = [(file.name, file.stat()) for file in files]
+    return [str(path), [[name, stat.st_size, stat.st_mtime_ns] for name, stat in facts]]

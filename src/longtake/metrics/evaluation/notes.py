@@ -1,0 +1,87 @@
+"""What a reader has to know before comparing a number with another one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from longtake.metrics.evaluation.comparison import Comparison
+from longtake.metrics.evaluation.file_side import FileSide
+from longtake.metrics.evaluation.folder_side import FolderSide
+from longtake.metrics.evaluation.measures import Measure
+from longtake.metrics.frechet import bias_note
+
+BIASED = ("frechet_distance", "segments", "clip_lengths")  # by about 1/N
+COMPARABLE = {
+    "fps": "frames per second: motion is measured at different rates",
+    "resolution": "pixels: the smaller one is enlarged, and its blur is measured",
+    "codecs": "compression: it alone moves these distances",
+}
+
+
+def notes_of(comparison: Comparison, measures: Mapping[str, Measure]) -> list[str]:
+    """Return one line for each thing that moves the numbers and is easily overlooked."""
+    notes = list(side_notes(comparison))
+    if any(measure.needs_network for measure in measures.values()):
+        if not all(isinstance(side, FileSide) for side in comparison.sides.values()):
+            notes = [*comparison.config.notes(), *notes]
+        notes += [*count_notes(comparison, measures), *difference_notes(comparison)]
+    if comparison.config.resamples:
+        notes.append(
+            f"intervals: 95 %, {comparison.config.resamples} resamples of the videos; they hold at this number of "
+            "videos, and do not contain the bias"
+        )
+    return notes
+
+
+def side_notes(comparison: Comparison) -> Iterator[str]:
+    """Say what is missing on a side."""
+    for name, side in comparison.sides.items():
+        if isinstance(side, FolderSide) and side.left_out:
+            first = side.left_out[0]
+            yield f"{len(side.left_out)} {name} videos are left out, such as {first.file}: {first.reason}"
+        if isinstance(side, FileSide) and comparison.protocol.trials > 1:
+            yield f"{name} is a file: it is the same in all {comparison.protocol.trials} trials"
+        if isinstance(side, FileSide) and not side.file.provenance:
+            yield f"{side.name} does not say where its features come from"
+        if side.statistics is not None:
+            yield f"{name} is a file of statistics: intervals hold for the draw of the other side alone"
+            if side.count is None:
+                yield f"{side.name} does not say of how many clips it is"
+            if side.statistics.ddof is None:
+                yield f"{side.name} does not say its ddof: its covariance is taken as it is"
+        if isinstance(side, FolderSide) and "segments" in side.data:
+            shortest = min(video.num_frames for video in side.videos)
+            yield f"{side.num_segments} segments: as many as fit into the shortest {name} video, {shortest} frames"
+
+
+def count_notes(comparison: Comparison, measures: Mapping[str, Measure]) -> Iterator[str]:
+    """Say where there are few videos, and where their number differs."""
+    counts = {name: side.count for name, side in comparison.sides.items() if side.count is not None}
+    biased = any(name in BIASED for name in measures)
+    if biased and counts and (note := bias_note(min(counts.values()), feature_width(comparison))):
+        yield note
+    if len(set(counts.values())) > 1:
+        yield f"the sets differ in size: {counts['real']} real and {counts['fake']} fake clips"
+    wanted = comparison.protocol.count
+    for name, count in counts.items():
+        if wanted is not None and count < wanted:
+            yield f"{count} {name} clips, where {wanted} are wanted"
+
+
+def difference_notes(comparison: Comparison) -> Iterator[str]:
+    """Say where the files of the two sides differ in what a network sees."""
+    for fact, meaning in COMPARABLE.items():
+        real, fake = (side.conditions.get(fact) for side in comparison.sides.values())
+        if real and fake and real != fake:
+            yield f"real has {fact} {real}, fake {fake}; {meaning}"
+
+
+def feature_width(comparison: Comparison) -> int:
+    """Return the width of the features that a distance was made of."""
+    for side in comparison.sides.values():
+        if side.statistics is not None:
+            return len(side.statistics.mu)
+    data = {need: rows for side in comparison.sides.values() for need, rows in side.data.items()}
+    widths = [data[need].shape[-1] for need in ("features", "segments", "clip_lengths") if need in data]
+    assert widths, "a distance was made of features"
+    return int(widths[0])

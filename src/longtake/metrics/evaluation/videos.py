@@ -1,0 +1,81 @@
+"""The videos of one side of a comparison: what can be read, and what is left out and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from longtake.core.errors import UserError
+from longtake.video import UNKNOWN_FPS, VideoError, VideoInfo, probe
+from longtake.video.find import find_videos
+
+Progress = Callable[[str, int, int], None]  # called with (what is done, how much, of how much)
+
+NUM_READERS = 8  # the decoder works outside the interpreter lock
+WITHOUT_RATE = ("images", "npy")  # what carries no frame rate of its own
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A video that is not measured, and why."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class VideoFolder:
+    """A folder's videos in the order of their relative paths.
+
+    Attributes:
+        root: the folder.
+        videos: those that can be read.
+        left_out: the others.
+    """
+
+    root: Path
+    videos: tuple[VideoInfo, ...]
+    left_out: tuple[LeftOut, ...]
+
+    def name(self, video: VideoInfo) -> str:
+        """Return the video's path in the folder, with slashes on every system."""
+        return video.path.relative_to(self.root).as_posix()
+
+
+def open_folder(root: Path, progress: Progress) -> VideoFolder:
+    """Find and probe every video under `root`. Raises `UserError` if there is none that can be read."""
+    root = Path(root)
+    paths = find_videos(root)
+    videos, left_out = [], []
+    with ThreadPoolExecutor(NUM_READERS) as pool:
+        for done, (path, found) in enumerate(zip(paths, pool.map(try_probe, paths), strict=True), 1):
+            if isinstance(found, VideoInfo):
+                videos.append(found)
+            else:
+                left_out.append(LeftOut(path.relative_to(root).as_posix(), found))
+            progress(f"looking at {root.name}", done, len(paths))
+    if not videos:
+        first = left_out[0]
+        raise UserError(f"{root}: none of {len(paths)} videos can be read, such as {first.file}: {first.reason}")
+    return VideoFolder(root, tuple(videos), tuple(left_out))
+
+
+def try_probe(path: Path) -> VideoInfo | str:
+    """Return what is known of a video, or why it cannot be read."""
+    try:
+        return probe(path)
+    except VideoError as error:
+        return str(error).removeprefix(f"{path}: ")
+
+
+def frame_rates(videos: Sequence[VideoInfo], stride: int) -> list[float]:
+    """Return the frame rates of clips of these videos, each once; none for files that do not carry one."""
+    rates = {round(video.fps / stride, 3) for video in videos if not has_no_rate(video)}
+    return sorted(rates)
+
+
+def has_no_rate(video: VideoInfo) -> bool:
+    """Whether the file says nothing of its frame rate."""
+    return video.codec in WITHOUT_RATE and video.fps == UNKNOWN_FPS

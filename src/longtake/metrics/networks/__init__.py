@@ -1,0 +1,1 @@
+"""Networks that turn clips into features and class probabilities. Importing this loads no torch."""

@@ -1,0 +1,96 @@
+"""The authors' VQGAN checkpoints (Lightning) -> ours. Their transformers: `convert_transformer.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from longtake.core.checkpoint_files import load_official, read_checkpoint
+from longtake.core.errors import UserError
+from longtake.core.files import atomic_path
+from longtake.tats.vqgan import TatsVQGAN
+
+# parts of a released checkpoint that only training needs
+TRAINING_ONLY = ("perceptual_model.", "image_discriminator.", "video_discriminator.")
+OFFICIAL_NORM_GROUPS = 32
+
+RESIDUAL = {"norm1": "norm1", "norm2": "norm2", "conv1.conv": "conv1.conv", "conv2.conv": "conv2.conv"}
+
+
+def convert_vqgan(source: Path, destination: Path) -> None:
+    """Write the VQGAN of a released checkpoint to `destination`/vqgan, the folder of a pipeline to be.
+
+    Raises `UserError` as `read_vqgan` does, and if there already is a `destination`/vqgan.
+    """
+    folder = destination / "vqgan"
+    if folder.exists():
+        raise UserError(f"{folder} exists already: choose another folder, or remove it")
+    model = read_vqgan(source)
+    with atomic_path(folder) as partial:
+        model.save_pretrained(partial)
+
+
+def read_vqgan(path: Path) -> TatsVQGAN:
+    """Return the VQGAN of a released checkpoint, in eval mode; all sizes are the checkpoint's own.
+
+    Raises `UserError` if the file is refused or damaged (see `read_checkpoint`), holds no VQGAN, or is not as the
+    settings in it say.
+    """
+    contents = read_checkpoint(path)
+    state, args = contents.get("state_dict"), settings(contents)
+    if not isinstance(state, dict) or "codebook.embeddings" not in state or "n_hiddens" not in args:
+        raise UserError(f"{path} is not a TATS VQGAN: it has no codebook, or no settings of one")
+    padding = args.get("padding_type", "replicate")
+    if padding != "replicate":
+        # the official option reaches some layers only, so no mode of ours computes the same
+        raise UserError(f"{path} was trained with padding {padding!r}; only 'replicate' can be converted")
+    num_codes, code_dim = state["codebook.embeddings"].shape
+    model = TatsVQGAN(
+        in_channels=args.get("image_channels", 3),
+        base_channels=args["n_hiddens"],
+        downsample=tuple(args["downsample"]),
+        num_codes=num_codes,
+        code_dim=code_dim,
+        norm=args.get("norm_type", "group"),
+        norm_groups=OFFICIAL_NORM_GROUPS,
+    )
+    kept = {key: value for key, value in state.items() if not key.startswith(TRAINING_ONLY)}
+    load_official(model, kept, rules(len(model.encoder.blocks)), keep=("codebook.is_initialized",))
+    model.codebook.is_initialized.fill_(True)
+    return model.eval()
+
+
+def settings(contents: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings in a Lightning checkpoint, from the `argparse.Namespace` in it; empty if there is none."""
+    hyper_parameters = contents.get("hyper_parameters")
+    if not isinstance(hyper_parameters, dict):
+        return {}
+    args = hyper_parameters.get("args")
+    return dict(vars(args)) if hasattr(args, "__dict__") else dict(hyper_parameters)
+
+
+def rules(num_blocks: int) -> dict[str, str]:
+    """Return official name -> ours, of every module and buffer."""
+    found = {
+        "encoder.conv_first.conv": "encoder.conv_in.conv",
+        "encoder.final_block.0": "encoder.norm_out",
+        "pre_vq_conv.conv": "pre_vq",
+        "codebook.embeddings": "codebook.embeddings",
+        "codebook.N": "codebook.counts",
+        "codebook.z_avg": "codebook.sums",
+        "post_vq_conv.conv": "post_vq",
+        "decoder.final_block.0": "decoder.norm_in",
+        "decoder.conv_last.conv": "decoder.conv_out.conv",
+    }
+    for block in range(num_blocks):
+        encoder, decoder = f"encoder.conv_blocks.{block}", f"decoder.conv_blocks.{block}"
+        found[f"{encoder}.down.conv"] = f"encoder.blocks.{block}.0.conv"
+        found[f"{decoder}.up.convt"] = f"decoder.blocks.{block}.0.conv"
+        residuals = {
+            f"{encoder}.res": f"encoder.blocks.{block}.1",
+            f"{decoder}.res1": f"decoder.blocks.{block}.1",
+            f"{decoder}.res2": f"decoder.blocks.{block}.2",
+        }
+        for theirs, ours in residuals.items():
+            found |= {f"{theirs}.{a}": f"{ours}.{b}" for a, b in RESIDUAL.items()}
+    return found

@@ -1,0 +1,147 @@
+"""The authors' transformer checkpoints (Lightning) -> ours, beside the VQGAN that they were trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from longtake.core.checkpoint_files import load_official, read_checkpoint
+from longtake.core.errors import UserError, choose_one_of
+from longtake.core.files import atomic_path
+from longtake.tats.config import SamplingConfig
+from longtake.tats.convert import settings
+from longtake.tats.pipeline import TatsPipeline
+from longtake.tats.transformer import TatsTransformer
+from longtake.tats.vqgan import TatsVQGAN
+
+PREFIX = "transformer."
+MASK = ".attn.mask"
+NEEDED = {"block_size", "n_layer", "n_head", "n_embd", "sequence_length", "resolution", "unconditional"}
+CONDITIONS = {"label": "label", "text": "caption", "stft": "stft"}
+
+BLOCK = {
+    "ln1": "norm1",
+    "ln2": "norm2",
+    "attn.query": "attention.query",
+    "attn.key": "attention.key",
+    "attn.value": "attention.value",
+    "attn.proj": "attention.proj",
+    "mlp.0": "mlp.0",
+    "mlp.2": "mlp.2",
+}
+
+
+def convert_transformer(source: Path, destination: Path) -> None:
+    """Write a released transformer into `destination`, the folder with its converted VQGAN.
+
+    It becomes the pipeline's transformer, sparse or interpolation transformer, whichever its settings say. As soon as
+    the folder has a transformer, or both of the pair, it is a pipeline and can be sampled from (captions and sound
+    need what the checkpoint does not have: see `TatsPipeline`).
+
+    Raises `UserError` as `read_transformer` does, if there is no VQGAN, or if the transformer is there already.
+    """
+    if not (destination / "vqgan").is_dir():
+        raise UserError(
+            f"no VQGAN in {destination}: convert that first (longtake convert tats-vqgan SRC {destination})"
+        )
+    vqgan = TatsVQGAN.from_pretrained(destination / "vqgan")
+    model, condition = read_transformer(source, vqgan)
+    folder = destination / role_of(model)
+    if folder.exists():
+        raise UserError(f"{folder} exists already: choose another folder, or remove it")
+    with atomic_path(folder) as partial:
+        model.save_pretrained(partial)
+
+    present = [role for role in ("transformer", "sparse", "interpolation") if (destination / role).is_dir()]
+    if condition in ("none", "label") and ("transformer" in present or len(present) == 2):
+        parts = {role: TatsTransformer.from_pretrained(destination / role) for role in present}
+        write_index(destination, vqgan, parts, condition)
+
+
+def write_index(folder: Path, vqgan: TatsVQGAN, parts: dict[str, TatsTransformer], condition: str) -> None:
+    """Make the folder a pipeline of the parts in it; a half of the hierarchical pair stays out."""
+    if not {"sparse", "interpolation"} <= parts.keys():
+        parts = {"transformer": parts["transformer"]}
+    num_classes = next(iter(parts.values())).config.condition_vocabulary
+    rate, _ = vqgan.downsample
+    sampling = SamplingConfig()
+    pipeline = TatsPipeline(
+        vqgan,
+        **parts,
+        condition=condition,
+        span=max(model.config.num_latents * model.config.latent_step for model in parts.values()) * rate,
+        # the checkpoints know their classes by number only
+        classes=[str(label) for label in range(num_classes)] if condition == "label" else None,
+        temperature=sampling.temperature,
+        top_k=sampling.top_k,
+        top_p=sampling.top_p,
+        context=sampling.context_latents,
+    )
+    with atomic_path(folder / TatsPipeline.config_name) as partial:
+        partial.write_text(pipeline.to_json_string())
+
+
+def role_of(model: TatsTransformer) -> str:
+    """Return which part of a pipeline a transformer is."""
+    if model.config.interpolates:
+        return "interpolation"
+    return "sparse" if model.config.latent_step > 1 else "transformer"
+
+
+def read_transformer(path: Path, vqgan: TatsVQGAN) -> tuple[TatsTransformer, str]:
+    """Return the transformer of a released checkpoint, in eval mode, and its condition; sizes are the checkpoint's.
+
+    Raises `UserError` if the file is refused or damaged (see `read_checkpoint`), holds no transformer, has positions of
+    another kind, or was not trained on codes like those of `vqgan`.
+    """
+    contents = read_checkpoint(path)
+    args, state = settings(contents), contents.get("state_dict")
+    if not isinstance(state, dict) or f"{PREFIX}tok_emb.weight" not in state or not args.keys() >= NEEDED:
+        raise UserError(f"{path} is not a TATS transformer: it has no token embedding, or no settings of one")
+    # masks are computed here; other prefixes are the networks that it was trained on
+    own = {
+        key.removeprefix(PREFIX): value
+        for key, value in state.items()
+        if key.startswith(PREFIX) and not key.endswith(MASK)
+    }
+    condition = (
+        "none"
+        if args["unconditional"]
+        else CONDITIONS[choose_one_of("condition", str(args.get("cond_stage_key")), CONDITIONS)]
+    )
+    time, height, width = vqgan.config.downsample
+    latent_step = args.get("sample_every_n_latent_frames") or 1
+    num_latents = args["sequence_length"] // time // latent_step
+    latent_size = (args["resolution"] // height, args["resolution"] // width)
+    num_video_tokens = num_latents * latent_size[0] * latent_size[1]
+    block_size = own["pos_emb"].shape[1]
+    # one token takes the place of the start token; of more, the authors reserve a position for each
+    condition_length = 1 if condition in ("none", "label") else block_size - num_video_tokens
+    num_condition_ids = len(own["tok_emb.weight"]) - vqgan.num_codes
+    if num_condition_ids < 0 or condition_length < 1 or block_size < condition_length + num_video_tokens - 1:
+        raise UserError(
+            f"{path} does not go with this VQGAN: it has {len(own['tok_emb.weight'])} ids and {block_size} positions, "
+            f"but there are {vqgan.num_codes} codes, {num_video_tokens} in {args['sequence_length']} frames"
+        )
+    model = TatsTransformer(
+        num_codes=vqgan.num_codes,
+        latent_size=latent_size,
+        num_latents=num_latents,
+        latent_step=latent_step,
+        condition_vocabulary=num_condition_ids,
+        condition_length=condition_length,
+        interpolates=bool(args.get("n_unmasked")),
+        num_positions=block_size,
+        hidden_size=args["n_embd"],
+        depth=args["n_layer"],
+        num_heads=args["n_head"],
+    )
+    load_official(model.gpt, own, rules(args["n_layer"]))
+    return model.eval(), condition
+
+
+def rules(depth: int) -> dict[str, str]:
+    """Return official name -> ours, of every module and parameter."""
+    found = {"tok_emb": "token_embedding", "pos_emb": "core.positions", "ln_f": "core.norm", "head": "head"}
+    for block in range(depth):
+        found |= {f"blocks.{block}.{theirs}": f"core.blocks.{block}.{ours}" for theirs, ours in BLOCK.items()}
+    return found

@@ -1,0 +1,95 @@
+"""A whole TATS run: recipe and folder of videos in, pipeline out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import diffusers
+
+from longtake.core.files import atomic_path
+from longtake.data.index import VideoIndex, index_folder
+from longtake.tats import build
+from longtake.tats.config import TatsRecipe
+from longtake.tats.stages import VQGANStage
+from longtake.tats.vqgan import TatsVQGAN
+from longtake.training.processes import use_device
+from longtake.training.run import Factory, choose_stages, export_if_complete, exported, run_config, train_stages
+from longtake.training.run_folder import RunFolder
+from longtake.training.stage import Stage
+
+
+def train(
+    recipe: TatsRecipe,
+    name: str,
+    data: Path,
+    run: Path,
+    *,
+    resume: bool = False,
+    max_steps: int | None = None,
+    only: Sequence[str] | None = None,
+    device: str | None = None,
+) -> None:
+    """Train the stages of `recipe` in order and write the pipeline to `run`/model.
+
+    Args:
+        recipe: the settings.
+        name: the recipe's name, for config.json.
+        data: folder of videos.
+        run: run folder, empty or missing unless `resume`.
+        resume: go on where the run stopped.
+        max_steps: caps every stage; learning rate schedules still follow the recipe.
+        only: names of stages to train; the others must have been trained in this run before.
+        device: where to train; None is the best there is.
+
+    Raises `UserError` for wrong settings, unusable data, a run folder in use, and a loss that is not finite.
+    """
+    diffusers.utils.logging.disable_progress_bar()
+    if device is not None:
+        use_device(device)
+    index = index_folder(data)
+    stages = factories(recipe, index)
+    chosen = choose_stages(stages, only)
+    folder = RunFolder(run)
+    train_stages(chosen, folder, resume=resume, max_steps=max_steps, config=run_config(recipe, name, data))
+    export_if_complete(stages, folder, lambda: export(recipe, index, folder))
+
+
+def factories(recipe: TatsRecipe, index: VideoIndex) -> dict[str, Factory]:
+    """Each stage by name, as a function of the folder that holds what earlier stages exported.
+
+    Raises `UserError` for settings that cannot be built or do not suit the data.
+    """
+    build.check(recipe, index)
+
+    def transformer(name: str) -> Factory:
+        def stage(components: Path) -> Stage:
+            from longtake.tats.transformer_stages import TransformerStage
+
+            return TransformerStage(name, recipe, index, _vqgan(components))
+
+        return stage
+
+    return {"vqgan": lambda _: VQGANStage(recipe, index), **{name: transformer(name) for name in transformers(recipe)}}
+
+
+def transformers(recipe: TatsRecipe) -> list[str]:
+    """The names of the recipe's transformers."""
+    names = ("transformer", "sparse", "interpolation")
+    return [name for name in names if getattr(recipe, name) is not None]
+
+
+def export(recipe: TatsRecipe, index: VideoIndex, run: RunFolder) -> None:
+    """Put the trained parts together as a pipeline in `run.model`."""
+    from longtake.tats.transformer import TatsTransformer
+
+    trained = {
+        name: TatsTransformer.from_pretrained(exported(run.components, name) / name) for name in transformers(recipe)
+    }
+    pipeline = build.pipeline(recipe, index, _vqgan(run.components), **trained)
+    with atomic_path(run.model) as folder:
+        pipeline.save_pretrained(folder)
+
+
+def _vqgan(components: Path) -> TatsVQGAN:
+    return TatsVQGAN.from_pretrained(exported(components, "vqgan") / "vqgan")

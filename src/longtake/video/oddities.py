@@ -1,0 +1,91 @@
+"""What is unusual about a file that can be read, and what a file is that cannot."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+# FFmpeg's name of the container that belongs to each suffix.
+_CONTAINERS = {
+    ".mp4": "mov,mp4,m4a,3gp,3g2,mj2",
+    ".mov": "mov,mp4,m4a,3gp,3g2,mj2",
+    ".mkv": "matroska,webm",
+    ".webm": "matroska,webm",
+    ".avi": "avi",
+    ".gif": "gif",
+}
+_SIGNATURES = {
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"\x93NUMPY": "an npy array",
+    b"PK\x03\x04": "a zip archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"%PDF": "a PDF document",
+}
+_NUM_SNIFFED_BYTES = 512
+_NUM_QUOTED_CHARACTERS = 40
+# Distances between frames that differ by less are one rate: jitter of a camera, and rounding to whole ticks.
+_JITTER = 0.1
+_ROUNDING_TICKS = 1.5
+
+
+def find_oddities(
+    *,
+    suffix: str,
+    container: str,
+    num_frames: int,
+    announced_frames: int | None,
+    stamps: np.ndarray | None,
+    tick: Fraction | None,
+    is_ordered: bool,
+) -> tuple[str, ...]:
+    """Describe what is unusual about a file, each thing in a few words.
+
+    Args:
+        suffix: of its name, such as ".mp4".
+        container: FFmpeg's name of what it is.
+        num_frames: frames found.
+        announced_frames: frames its header promises; None where it promises none.
+        stamps: presentation stamps of the frames, increasing; None if there are none to trust.
+        tick: seconds per unit of `stamps`.
+        is_ordered: whether its time stamps are in order.
+    """
+    found = []
+    expected = _CONTAINERS.get(suffix.lower(), container)
+    if container != expected:
+        found.append(f"named {suffix}, but its container is {container}")
+    if announced_frames is not None and announced_frames > num_frames:
+        found.append(f"{num_frames} frames where its header announces {announced_frames}: cut short or damaged")
+    if not is_ordered:
+        found.append("its time stamps are out of order")
+    if stamps is not None and tick is not None and len(stamps) > 2:
+        found += _variable_rate(np.diff(stamps), tick)
+    return tuple(found)
+
+
+def _variable_rate(gaps: np.ndarray, tick: Fraction) -> list[str]:
+    median = float(np.median(gaps))
+    if np.abs(gaps - median).max() <= max(_JITTER * median, _ROUNDING_TICKS):
+        return []
+    shortest, longest = (float(1000 * gap * tick) for gap in (int(gaps.min()), int(gaps.max())))
+    return [f"variable frame rate: {shortest:.3g} to {longest:.3g} ms from frame to frame"]
+
+
+def describe_contents(path: Path) -> str | None:
+    """Say what a file is that is no video, such as "a PNG image" or "text that begins '<html>'"; None if unknown."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(_NUM_SNIFFED_BYTES)
+    except OSError:
+        return None
+    for signature, kind in _SIGNATURES.items():
+        if start.startswith(signature):
+            return kind
+    # the last character may be cut in two
+    text = start.decode("utf-8", errors="ignore")
+    if len(text.encode()) < len(start) - 3 or not all(letter.isprintable() or letter.isspace() for letter in text):
+        return None
+    first_line = next(iter(text.strip().splitlines()), "")
+    return f"text that begins {first_line[:_NUM_QUOTED_CHARACTERS]!r}"

@@ -1,0 +1,120 @@
+"""Features from files: the same numbers as from videos, and no file that is not what it says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from longtake.core.errors import UserError
+from longtake.metrics import feature_statistics, frechet_distance
+from longtake.metrics.evaluation.config import EvaluationConfig
+from longtake.metrics.evaluation.evaluation import evaluate
+from longtake.metrics.evaluation.feature_files import read_feature_file
+
+QUICK = EvaluationConfig(frames=4, resamples=0)
+
+
+def rows(seed, num=20, dim=3):
+    return np.random.default_rng(seed).normal(seed, 1, (num, dim))
+
+
+@pytest.fixture
+def save(tmp_path):
+    def write(name, **arrays):
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+        return tmp_path / f"{name}.npz"
+
+    return write
+
+
+def test_saved_features_stand_for_the_videos(folders, network, tmp_path):
+    metrics = ("frechet_distance", "kvd", "segments", "ccs", "cosine_by_lag")
+    config = replace(QUICK, metrics=metrics, protocol="styleganv", resamples=10)
+    report = evaluate(folders["a"], folders["b"], config, network=network)
+    files = report.write_features(tmp_path / "saved")
+    assert [file.name for file in files] == ["real.npz", "fake.npz"]
+    from_files = evaluate(*files, replace(config, frames=None))
+    mixed = evaluate(files[0], folders["b"], config, network=network)
+    for other in (from_files, mixed):
+        assert [number.name for number in other.numbers] == [number.name for number in report.numbers]
+        for number in report.numbers:
+            assert other.number(number.name).value == pytest.approx(number.value, rel=1e-12)
+            assert other.number(number.name).interval.low == pytest.approx(number.interval.low, rel=1e-12)
+        for curve in report.curves:
+            np.testing.assert_allclose(other.curve(curve.name).values, curve.values)
+    saved = read_feature_file(files[0])
+    provenance = saved.provenance
+    assert (provenance["n"], provenance["frames"], provenance["ddof"], provenance["resize"]) == (16, 4, 0, "squash")
+    assert provenance["clips_sha256"] == report.clip_lists["real"].sha256
+    np.testing.assert_allclose(saved.statistics.sigma, np.cov(saved.arrays["features"].T, ddof=0))
+
+
+@pytest.mark.parametrize(("saved_ddof", "protocol", "ddof"), [(1, "tats", 1), (1, "styleganv", 0), (0, "tats", 1)])
+def test_statistics_stand_for_features(save, saved_ddof, protocol, ddof):
+    x, y = rows(0), rows(1)
+    mu, sigma = feature_statistics(x, saved_ddof)
+    real = save("real", mu=mu, sigma=sigma, n=20, provenance=f'{{"ddof": {saved_ddof}}}')
+    config = EvaluationConfig(protocol=protocol, resamples=10)
+    report = evaluate(real, save("fake", features=y), config)
+    number = report.number("frechet_distance[npz]")
+    assert number.value == pytest.approx(frechet_distance(x, y, ddof), rel=1e-9)
+    assert number.interval is not None
+    assert [each.name for each in report.numbers] == ["frechet_distance[npz]"]  # no KVD without features
+    fake = save("statistics", mu=mu + 1, sigma=sigma, n=20, provenance=f'{{"ddof": {saved_ddof}}}')
+    assert evaluate(real, fake, config).numbers[0].value == pytest.approx(3)
+    with pytest.raises(UserError, match=r"kvd cannot be computed: .* has no features"):
+        evaluate(real, fake, replace(config, metrics=("kvd",)))
+
+
+def test_a_count_draws_rows(save):
+    x, y = rows(0), rows(1, num=30)
+    real, fake = save("real", features=x), save("fake", features=y)
+    with pytest.raises(UserError, match=r"20 clips and .* 30"):
+        evaluate(real, fake)
+    report = evaluate(real, fake, EvaluationConfig(count=20, resamples=0))
+    assert report.numbers[0].conditions["fake"]["n"] == 20
+    whole = evaluate(real, fake, EvaluationConfig(allow_unequal=True, resamples=0))
+    assert whole.numbers[0].value == pytest.approx(frechet_distance(x, y, allow_unequal=True))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"feats": rows(0)}, "holds feats .known: features"),
+        ({"features": rows(0)[0]}, r"features must have shape \(n d\)"),
+        ({"features": rows(0) * np.nan}, "must be finite"),
+        ({"features": rows(0), "probabilities": np.full((3, 2), 0.5)}, "as many rows"),
+        ({"probabilities": rows(0)}, "sum to 1"),
+        ({"mu": np.zeros(3), "sigma": np.eye(2)}, "needs sigma of shape"),
+        ({"features": rows(0), "provenance": "{"}, "must be JSON"),
+        ({"features": np.array([{}], dtype=object)}, "is no feature file, or is damaged"),
+        ({"features": rows(0, dim=2)}, "same width, not 3 and 2"),
+        ({"features": rows(0), "provenance": '{"frames": 128}'}, "frames is 16 in .*, but 128"),
+        ({"features": rows(0), "provenance": '{"weights_sha256": "ab"}'}, "weights_sha256 is 'cd' in .*, but 'ab'"),
+        ({"features": rows(0)[:1]}, "gives 1 clips, at least 2 are needed"),
+    ],
+)
+def test_files_that_cannot_be_compared(save, arrays, message):
+    real = save("real", features=rows(2), provenance='{"frames": 16, "weights_sha256": "cd"}')
+    config = EvaluationConfig(resamples=0, allow_unequal=True, metrics=("frechet_distance",))
+    with pytest.raises(UserError, match=message):
+        evaluate(real, save("fake", **arrays), config)
+
+
+def test_no_file_and_no_feature_file(save, tmp_path):
+    real = save("real", features=rows(0))
+    with pytest.raises(UserError, match="no such feature file"):
+        evaluate(real, tmp_path / "missing.npz")
+    (tmp_path / "text.npz").write_text("features")
+    with pytest.raises(UserError, match="is no feature file"):
+        evaluate(real, tmp_path / "text.npz")
+    (tmp_path / "text.txt").write_text("features")
+    with pytest.raises(UserError, match=r"neither a folder of videos nor a .npz"):
+        evaluate(real, tmp_path / "text.txt")
+    for name, value in (("features", "i3d"), ("frames", 4)):
+        with pytest.raises(UserError, match=f"leave out {name}"):
+            evaluate(real, real, EvaluationConfig(**{name: value}))
+    with pytest.raises(UserError, match=r"neither .* nor .* holds videos"):
+        evaluate(real, real, EvaluationConfig(metrics=("flickering",)))

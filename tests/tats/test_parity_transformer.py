@@ -1,0 +1,128 @@
+"""The released transformers' form, through `convert`, against logits of the official modules; published sizes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+import torch
+import toy_transformers
+from safetensors.torch import load_file
+
+from longtake.core.errors import UserError
+from longtake.nn.gpt import GPTCore
+from longtake.tats.convert import convert_vqgan, read_vqgan
+from longtake.tats.convert_transformer import convert_transformer, read_transformer
+from longtake.tats.pipeline import TatsPipeline
+from longtake.tats.transformer import TatsTransformer
+
+
+def test_parity_of_teacher_forced_logits(official):
+    vqgan = read_vqgan(official / "vqgan.ckpt")
+    model, condition = read_transformer(official / "transformer.ckpt", vqgan)
+    assert condition == "label"
+    stored = load_file(official / "io.safetensors")
+    with torch.no_grad():
+        logits = model(stored["label"][:, None], stored["indices"])
+    assert logits.shape == stored["logits"].shape
+    assert (logits - stored["logits"]).abs().max() <= 1e-4 * stored["logits"].abs().max()
+
+
+def test_parity_checkpoints_convert_to_a_pipeline(official, tmp_path):
+    with pytest.raises(UserError, match=r"no VQGAN in .*: convert that first"):
+        convert_transformer(official / "transformer.ckpt", tmp_path)
+    convert_vqgan(official / "vqgan.ckpt", tmp_path)
+    convert_transformer(official / "transformer.ckpt", tmp_path)
+    pipeline = TatsPipeline.from_pretrained(tmp_path)
+    num_classes = pipeline.transformer.config.condition_vocabulary
+    assert pipeline.config.classes == [str(label) for label in range(num_classes)]
+    size = pipeline.image_size
+    assert pipeline(18, label=num_classes - 1, top_k=5).frames.shape == (18, size, size, 3)
+    with pytest.raises(UserError, match="exists already"):
+        convert_transformer(official / "transformer.ckpt", tmp_path)
+
+
+def save_official(path: Path, model: TatsTransformer, **changes) -> None:
+    """Write a model's weights as the authors' code would have, masks and all."""
+    names = {
+        "token_embedding": "tok_emb",
+        "core.blocks": "blocks",
+        "core.norm": "ln_f",
+        "norm1": "ln1",
+        "norm2": "ln2",
+        "attention": "attn",
+    }
+    state = {"first_stage_model.codebook.N": torch.ones(3)}
+    for key, value in model.gpt.state_dict().items():
+        for ours, theirs in names.items():
+            key = key.replace(ours, theirs)  # noqa: PLW2901
+        is_position = key == "core.positions"
+        state["transformer.pos_emb" if is_position else f"transformer.{key}"] = value[None] if is_position else value
+    config = model.config
+    for block in range(config.depth):
+        state[f"transformer.blocks.{block}.attn.mask"] = torch.ones(1, 1, 2, 2)
+    rate = 4
+    args = {
+        "unconditional": config.condition_vocabulary == 0,
+        "cond_stage_key": "label",
+        "block_size": len(model.gpt.core.positions),
+        "n_layer": config.depth,
+        "n_head": config.num_heads,
+        "n_embd": config.hidden_size,
+        "n_unmasked": model.tokens_per_latent if config.interpolates else 0,
+        "sample_every_n_latent_frames": 0 if config.latent_step == 1 else config.latent_step,
+        "sequence_length": config.num_latents * config.latent_step * rate,
+        "resolution": config.latent_size[0] * 4,
+        **changes,
+    }
+    torch.save({"state_dict": state, "hyper_parameters": {"args": argparse.Namespace(**args)}}, path)
+
+
+def test_hierarchical_pair_in_official_form_becomes_a_pipeline(tmp_path):
+    toy_transformers.vqgan().save_pretrained(tmp_path / "vqgan")
+    pair = {"sparse": toy_transformers.transformer(latent_step=4), "interpolation": toy_transformers.interpolation()}
+    for role, model in pair.items():
+        assert not (tmp_path / "model_index.json").exists()
+        save_official(tmp_path / f"{role}.ckpt", model)
+        convert_transformer(tmp_path / f"{role}.ckpt", tmp_path)
+    converted = TatsPipeline.from_pretrained(tmp_path)
+    expected = toy_transformers.pipeline(transformer=None, classes=["0", "1", "2"], top_k=2048, top_p=0.92, span=64)
+    for compat in (False, True):
+        frames = converted(70, label=1, compat=compat).frames
+        assert (frames == expected(70, label=1, compat=compat).frames).all()
+
+
+@pytest.mark.parametrize("changes", [{"resolution": 12}, {"sequence_length": 20}])
+def test_transformer_of_another_vqgan_is_refused(tmp_path, changes):
+    save_official(tmp_path / "x.ckpt", toy_transformers.transformer(), **changes)
+    with pytest.raises(UserError, match="does not go with this VQGAN"):
+        read_transformer(tmp_path / "x.ckpt", toy_transformers.vqgan())
+
+
+def test_vqgan_is_no_transformer(tmp_path):
+    torch.save({"state_dict": {"codebook.N": torch.ones(1)}, "hyper_parameters": {}}, tmp_path / "x.ckpt")
+    with pytest.raises(UserError, match="not a TATS transformer"):
+        read_transformer(tmp_path / "x.ckpt", toy_transformers.vqgan())
+
+
+@pytest.mark.parametrize(
+    ("changes", "count"),
+    [
+        ({}, 336_914_432),  # unconditional, and the sparse model
+        ({"condition_vocabulary": 101}, 337_121_280),
+        ({"num_latents": 5, "interpolates": True}, 337_176_576),
+        # text: 256 + 1024 positions, one of which is never read
+        ({"condition_vocabulary": 49408, "condition_length": 256, "num_positions": 1280}, 438_364_160),
+    ],
+)
+def test_published_parameter_counts(changes, count):
+    with torch.device("meta"):
+        model = TatsTransformer(num_codes=16384, latent_size=(16, 16), **changes)
+    assert sum(parameter.numel() for parameter in model.parameters()) == count
+
+
+def test_published_parameter_count_of_a_core_on_vectors():
+    with torch.device("meta"):
+        core = GPTCore(width=1536, depth=48, num_heads=24, block_size=128)
+    assert sum(value.numel() for name, value in core.named_parameters() if name != "positions") == 1_359_916_032
