@@ -50,13 +50,14 @@ def tats_weizmann_64() -> TatsRecipe:
             steps=4000,
             batch_size=4,
             optimizer=OptimizerConfig(
-                lr=1e-3, betas=(0.9, 0.99), weight_decay=0.0, warmup_steps=100, schedule="cosine", clip_norm=1.0
+                lr=6e-4, betas=(0.9, 0.99), weight_decay=0.0, warmup_steps=100, schedule="cosine", clip_norm=1.0
             ),
             ema_decay=0.995,
             checkpoint_every=100,
             sample_every=250,
             base_channels=8,
-            codebook=CodebookConfig(num_codes=512, dim=64, decay=0.98, restart_dead_codes=True, restart_threshold=0.5),
+            motion_weight=1.0,
+            codebook=CodebookConfig(num_codes=1024, dim=32, decay=0.98, restart_dead_codes=True, restart_threshold=0.05),
             perceptual_weight=0.0,
             discriminator=DiscriminatorConfig(image_weight=0.0, video_weight=0.0),
             augment=augment,

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -128,7 +127,7 @@ class VQGANStage(Stage):
 
     def _autoencoder_loss(self, done: Reconstruction, step: int, generator: torch.Generator) -> Losses:
         config, judge = self.config, self.config.discriminator
-        loss_l1 = F.l1_loss(done.fake, done.real)
+        loss_l1 = losses.pixel_loss(done.real, done.fake, config.motion_weight)
         loss_commitment = losses.commitment_loss(done.z, done.vectors)
         loss = config.l1_weight * loss_l1 + config.commitment_weight * loss_commitment
         terms = {
