@@ -89,6 +89,8 @@ class GANConfig(StageConfig):
     """The optimizer of encoder and generator."""
     recon_weight: float = 1.0
     """Weight of the reconstruction error, averaged over elements, against one adversarial term."""
+    motion_weight: float = 0.0
+    """Strength of `nn.motion_weight` in the reconstruction error: what moves counts more (not in the thesis)."""
     kl_weight: float = 1.0
     """Weight of each KL term, averaged over latent channels."""
     recon_loss: Literal["l1", "smooth_l1"] = "l1"

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from longtake.nn.motion_weight import motion_weights
 from longtake.recall.encoder import difference_maps
 from longtake.recall.latents import LatentSpace
 
@@ -21,10 +22,16 @@ Distance = Literal["l1", "smooth_l1"]
 
 
 def reconstruction(
-    clips: Float[Tensor, "b c t h w"], decoded: Float[Tensor, "b c t h w"], distance: Distance
+    clips: Float[Tensor, "b c t h w"],
+    decoded: Float[Tensor, "b c t h w"],
+    distance: Distance,
+    weights: Float[Tensor, "b 1 t h w"] | None = None,
 ) -> Float[Tensor, ""]:
     """Mean absolute error, or Smooth L1 (threshold 1), over all elements: rec of Eq. 3.1, rec_S of Eq. 5.1."""
-    return F.l1_loss(decoded, clips) if distance == "l1" else F.smooth_l1_loss(decoded, clips)
+    measure = F.l1_loss if distance == "l1" else F.smooth_l1_loss
+    if weights is None:
+        return measure(decoded, clips)
+    return (measure(decoded, clips, reduction="none") * weights).mean()
 
 
 def motion_reconstruction(
@@ -36,17 +43,24 @@ def motion_reconstruction(
 
 
 def anchored_reconstruction(
-    clips: Float[Tensor, "b c t h w"], decoded: Float[Tensor, "b c t h w"], anchor: int | None, distance: Distance
+    clips: Float[Tensor, "b c t h w"],
+    decoded: Float[Tensor, "b c t h w"],
+    anchor: int | None,
+    distance: Distance,
+    motion_weight: float = 0.0,
 ) -> Float[Tensor, ""]:
     """rec(x) + rec(x_r), r = `anchor` (Eq. 4.4); without an anchor the first term alone.
+
+    Both count more where the clip moves, by `motion_weight` (`nn.motion_weight`; not in the thesis).
 
     Eq. 4.4 compares with frames rebuilt from the decoded frame r and the decoded difference maps (Eq. 4.2, 4.3):
     those sums telescope to the decoded frames themselves.
     """
-    loss = reconstruction(clips, decoded, distance)
+    weights = motion_weights(clips, motion_weight)
+    loss = reconstruction(clips, decoded, distance, weights)
     if anchor is None:
         return loss
-    return loss + reconstruction(clips[:, :, [anchor]], decoded[:, :, [anchor]], distance)
+    return loss + reconstruction(clips[:, :, [anchor]], decoded[:, :, [anchor]], distance, weights[:, :, [anchor]])
 
 
 def kl_divergence(mean: Float[Tensor, "b c"], logvar: Float[Tensor, "b c"]) -> Float[Tensor, ""]:

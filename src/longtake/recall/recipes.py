@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from longtake.data.config import AugmentConfig
 from longtake.recall.config import (
+    GAN_OPTIMIZER,
     DiscriminatorConfig,
     EncoderConfig,
     GANConfig,
@@ -191,17 +192,19 @@ def r3_weizmann_64() -> RecallRecipe:
             channels=(8, 8, 16, 16, 32, 32), content_features=(96,), motion_features=(96,), clip_features=96
         ),
         generator=GeneratorConfig(
-            content_channels=48, motion_channels=16, channels=(64, 48, 32, 32, 16), self_attention=False
+            content_channels=48, motion_channels=16, channels=(96, 64, 48, 32, 16), self_attention=False
         ),
         discriminators=DiscriminatorConfig(video_channels=(16, 24, 32, 48), image_channels=(16, 32, 64, 96)),
         gan=GANConfig(
-            steps=12_000,
+            steps=4_000,
             batch_size=4,
+            optimizer=replace(GAN_OPTIMIZER, lr=4e-4),
             ema_decay=0.999,
             checkpoint_every=250,
             sample_every=500,
             # at the thesis' equal weights a small generator is led by the discriminators alone
-            recon_weight=10.0,
+            recon_weight=20.0,
+            motion_weight=1.0,
             kl_weight=0.05,
             augment=varied,
         ),

@@ -179,7 +179,9 @@ class GANStage(Stage[Batch]):
         if is_generator and config.generator_recon == "stitched":
             assert decoded.stitched is not None
             clips, targets = (torch.cat(pair) for pair in zip((clips, targets), decoded.stitched, strict=True))
-        return losses.anchored_reconstruction(targets, clips, config.anchor_frame, config.recon_loss)
+        return losses.anchored_reconstruction(
+            targets, clips, config.anchor_frame, config.recon_loss, config.motion_weight
+        )
 
     def _render(self, batch: Batch, generator: torch.Generator, with_noise: bool) -> Rendering:
         from_noise = self._from_noise(batch.video, generator) if with_noise else None

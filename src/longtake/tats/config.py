@@ -79,8 +79,7 @@ class VQGANConfig(StageConfig):
     l1_weight: float = 4.0
     """Weight of the mean absolute error of pixels in [-0.5, 0.5]."""
     motion_weight: float = 0.0
-    """How much more the absolute error counts where a clip moves: a pixel weighs 1 + `motion_weight` x its distance
-    from its mean over the clip / the mean of that distance (not in the paper, for small movers on still ground)."""
+    """Strength of `nn.motion_weight` in the absolute error: where a clip moves it counts more (not in the paper)."""
     commitment_weight: float = 0.25
     """Weight of the squared distance between encoder outputs and their codes."""
     perceptual_weight: float = 4.0

@@ -14,23 +14,6 @@ from torch import Tensor, nn
 from longtake.core.errors import UserError
 
 
-def pixel_loss(
-    real: Float[Tensor, "b c t h w"], fake: Float[Tensor, "b c t h w"], motion_weight: float
-) -> Float[Tensor, ""]:
-    """Mean absolute error, weighted towards what moves; the weights have mean 1.
-
-    weight = (1 + motion_weight d / mean(d)) / (1 + motion_weight), where d is a pixel's distance from its mean over the
-    clip, averaged over the channels, and its mean is over the clip. A clip without motion is weighted evenly.
-    """
-    error = (fake - real).abs()
-    if not motion_weight:
-        return error.mean()
-    distance = (real - real.mean(dim=2, keepdim=True)).abs().mean(dim=1, keepdim=True)
-    mean = distance.mean(dim=(1, 2, 3, 4), keepdim=True)
-    relative = torch.where(mean > 0, distance / mean.clamp_min(1e-12), torch.ones_like(distance))
-    return (error * (1 + motion_weight * relative)).mean() / (1 + motion_weight)
-
-
 def commitment_loss(z: Float[Tensor, "b d t h w"], vectors: Float[Tensor, "b d t h w"]) -> Float[Tensor, ""]:
     """||z - sg(e)||^2, the mean over all elements: draws encoder outputs to their codes."""
     return F.mse_loss(z, vectors.detach())

@@ -57,7 +57,9 @@ def tats_weizmann_64() -> TatsRecipe:
             sample_every=250,
             base_channels=8,
             motion_weight=1.0,
-            codebook=CodebookConfig(num_codes=1024, dim=32, decay=0.98, restart_dead_codes=True, restart_threshold=0.05),
+            codebook=CodebookConfig(
+                num_codes=1024, dim=32, decay=0.98, restart_dead_codes=True, restart_threshold=0.05
+            ),
             perceptual_weight=0.0,
             discriminator=DiscriminatorConfig(image_weight=0.0, video_weight=0.0),
             augment=augment,

@@ -17,6 +17,7 @@ from longtake.data.dataset import ClipDataset
 from longtake.data.index import VideoIndex
 from longtake.data.loading import clip_batches
 from longtake.data.transforms import to_frames
+from longtake.nn.motion_weight import motion_weights
 from longtake.tats import build, losses
 from longtake.tats.codebook import Assignment, sum_assignments
 from longtake.tats.config import TatsRecipe, VQGANConfig
@@ -127,7 +128,7 @@ class VQGANStage(Stage):
 
     def _autoencoder_loss(self, done: Reconstruction, step: int, generator: torch.Generator) -> Losses:
         config, judge = self.config, self.config.discriminator
-        loss_l1 = losses.pixel_loss(done.real, done.fake, config.motion_weight)
+        loss_l1 = ((done.fake - done.real).abs() * motion_weights(done.real, config.motion_weight)).mean()
         loss_commitment = losses.commitment_loss(done.z, done.vectors)
         loss = config.l1_weight * loss_l1 + config.commitment_weight * loss_commitment
         terms = {
