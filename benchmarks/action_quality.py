@@ -1,8 +1,8 @@
 """How good are a model's videos of people's actions?
 
 Reconstruction: PSNR per frame of held-out videos through the model's video autoencoder, and motion correlation (1: all
-motion in place, 0: a still image; see `longtake.metrics.frames`). "frame vae" is GLOBER's image autoencoder alone, "mean
-image" the original clip's own mean frame, a still that no model can know.
+motion in place, 0: a still image; see `longtake.metrics.frames`). "frame vae" is GLOBER's image autoencoder alone, and
+"mean image" the original clip's own mean frame, a still that no model can know.
 
 Recognition: a small 3D convolutional classifier is trained on the real videos of all people but one, scored on that
 one, and then asked which action each sample shows.
