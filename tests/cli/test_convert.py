@@ -67,3 +67,27 @@ def test_mistakes_are_named(longtake, tmp_path):
     assert "is not a TATS VQGAN" in longtake("convert", "tats-vqgan", source, tmp_path / "out").error_line
     assert "no VQGAN in" in longtake("convert", "tats-transformer", source, tmp_path / "out").error_line
     assert not (tmp_path / "out").exists()
+
+
+def test_stable_diffusion_checkpoint_becomes_diffusers_folders(longtake, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "glober")
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from toy_pretrained import original_checkpoint, sd_unet, sd_vae
+
+    source, out = tmp_path / "sd.ckpt", tmp_path / "stable-diffusion"
+    torch.save({"state_dict": original_checkpoint()}, source)
+    for kind, part, network, expected in (
+        ("sd-unet", "unet", UNet2DConditionModel, sd_unet()),
+        ("sd-vae", "vae", AutoencoderKL, sd_vae()),
+    ):
+        outcome = longtake("convert", kind, source, out)
+        assert outcome.status == 0, outcome.err
+        found = network.from_pretrained(out / part).state_dict()
+        assert found.keys() == expected.state_dict().keys()
+        assert all(torch.equal(found[name], value) for name, value in expected.state_dict().items())
+        assert f"{out / part} exists already" in longtake("convert", kind, source, out).error_line
+    torch.save({"state_dict": {"weight": torch.zeros(1)}}, source)
+    assert (
+        "it is no Stable Diffusion v1 checkpoint" in longtake("convert", "sd-vae", source, tmp_path / "no").error_line
+    )
+    assert not (tmp_path / "no").exists()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import pytest
 import torch
 import toy_transformers
 from safetensors.torch import load_file
+from toy_official import save_official
 
 from longtake.core.errors import UserError
 from longtake.nn.gpt import GPTCore
+from longtake.tats.assemble import condition_of
 from longtake.tats.convert import convert_vqgan, read_vqgan
 from longtake.tats.convert_transformer import convert_transformer, read_transformer
 from longtake.tats.pipeline import TatsPipeline
@@ -20,8 +19,8 @@ from longtake.tats.transformer import TatsTransformer
 
 def test_parity_of_teacher_forced_logits(official):
     vqgan = read_vqgan(official / "vqgan.ckpt")
-    model, condition = read_transformer(official / "transformer.ckpt", vqgan)
-    assert condition == "label"
+    model = read_transformer(official / "transformer.ckpt", vqgan)
+    assert condition_of(model) == "label"
     stored = load_file(official / "io.safetensors")
     with torch.no_grad():
         logits = model(stored["label"][:, None], stored["indices"])
@@ -41,42 +40,6 @@ def test_parity_checkpoints_convert_to_a_pipeline(official, tmp_path):
     assert pipeline(18, label=num_classes - 1, top_k=5).frames.shape == (18, size, size, 3)
     with pytest.raises(UserError, match="exists already"):
         convert_transformer(official / "transformer.ckpt", tmp_path)
-
-
-def save_official(path: Path, model: TatsTransformer, **changes) -> None:
-    """Write a model's weights as the authors' code would have, masks and all."""
-    names = {
-        "token_embedding": "tok_emb",
-        "core.blocks": "blocks",
-        "core.norm": "ln_f",
-        "norm1": "ln1",
-        "norm2": "ln2",
-        "attention": "attn",
-    }
-    state = {"first_stage_model.codebook.N": torch.ones(3)}
-    for key, value in model.gpt.state_dict().items():
-        for ours, theirs in names.items():
-            key = key.replace(ours, theirs)  # noqa: PLW2901
-        is_position = key == "core.positions"
-        state["transformer.pos_emb" if is_position else f"transformer.{key}"] = value[None] if is_position else value
-    config = model.config
-    for block in range(config.depth):
-        state[f"transformer.blocks.{block}.attn.mask"] = torch.ones(1, 1, 2, 2)
-    rate = 4
-    args = {
-        "unconditional": config.condition_vocabulary == 0,
-        "cond_stage_key": "label",
-        "block_size": len(model.gpt.core.positions),
-        "n_layer": config.depth,
-        "n_head": config.num_heads,
-        "n_embd": config.hidden_size,
-        "n_unmasked": model.tokens_per_latent if config.interpolates else 0,
-        "sample_every_n_latent_frames": 0 if config.latent_step == 1 else config.latent_step,
-        "sequence_length": config.num_latents * config.latent_step * rate,
-        "resolution": config.latent_size[0] * 4,
-        **changes,
-    }
-    torch.save({"state_dict": state, "hyper_parameters": {"args": argparse.Namespace(**args)}}, path)
 
 
 def test_hierarchical_pair_in_official_form_becomes_a_pipeline(tmp_path):

@@ -8,8 +8,9 @@ import torch
 from toy_transformers import CLASSES, pipeline, transformer, vqgan
 
 from longtake.core.errors import UserError
+from longtake.tats.decoding import Part
 from longtake.tats.pipeline import TatsPipeline
-from longtake.tats.request import SamplingOptions, resolve_label
+from longtake.tats.request import SamplingOptions, Wish, resolve_label
 from longtake.tats.vocabulary import BytePairs
 
 MODES = ("sliding", "hierarchical")
@@ -46,7 +47,8 @@ def test_longer_video_goes_on_where_the_shorter_one_ends(pipe, mode):
 
 
 def test_frames_are_the_decoded_codes_as_a_whole(pipe):
-    latents = pipe._latents([pipe._wish(SamplingOptions(), 3, label=1)], SamplingOptions())
+    plan = pipe._plan(Wish(label=1), Part(0, 40, 40), SamplingOptions(), video=3)
+    latents = pipe._latents([plan], SamplingOptions())
     codes = torch.stack([next(latents).view(1, 2, 2) for _ in range(10)], dim=1)
     with torch.no_grad():
         video = pipe.vqgan.decode(codes)
@@ -141,7 +143,10 @@ def test_reconstruction_is_the_vqgans(pipe):
         ({"start": 5, "stop": 5}, r"cannot make frames 5\.\.5"),
         ({"label": "jmp"}, "unknown label 'jmp'; did you mean 'jump'"),
         ({"label": 3}, "label 3 is out of range"),
-        ({"prompt": "a cat"}, r"takes no prompt \('a cat'\), only a label"),
+        ({"prompt": "a cat"}, r"takes no prompt \('a cat'\), only a label or a story"),
+        ({"story": [(0, "bend"), (4, "jmp")]}, "unknown label 'jmp'; did you mean 'jump'"),
+        ({"story": [(0, "bend")], "label": 1}, "give one of them"),
+        ({"story": [(0, "bend"), (16, "jump")]}, "begins at frame 16, but the video has 16 frames"),
         ({"audio": "x.npz"}, "takes no audio"),
         ({"mode": "slidng"}, "unknown mode 'slidng'; did you mean 'sliding'"),
         ({"context": 4}, "context is 4; this model sees 1 to 3"),
@@ -173,4 +178,15 @@ def test_story_must_rise_from_frame_0(story):
     model = transformer(condition_vocabulary=257, condition_length=4)
     pipe = TatsPipeline(vqgan(), model, condition="caption", merges=())
     with pytest.raises(UserError, match="must rise from 0"):
-        pipe.stream(8, prompt=story)
+        pipe.stream(16, story=story)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_story_of_classes_is_the_first_class_until_the_second_begins(pipe, mode):
+    """The sparse frames before the change have to fit those after it, and decoding looks ahead."""
+    story = pipe(64, story=[(0, "bend"), (32, 2)], mode=mode).frames
+    only = pipe(64, label="bend", mode=mode).frames
+    same = 32 - (16 if mode == "hierarchical" else 0) - 4 * pipe.vqgan.decoder_context[1]
+    assert (story[:same] == only[:same]).all()
+    assert (story[32:] != only[32:]).any()
+    assert (pipe(64, story=[(0, "bend")], mode=mode).frames == only).all()

@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from toy_transformers import NUM_CODES, S, vqgan
 
 from longtake.tats.condition import TextCondition
+from longtake.tats.decoding import Part
 from longtake.tats.pipeline import TatsPipeline
-from longtake.tats.request import SamplingOptions
+from longtake.tats.request import SamplingOptions, Wish
 from longtake.tats.transformer import TatsTransformer
 from longtake.tats.vocabulary import BytePairs
 
@@ -58,10 +59,10 @@ def pipe() -> TatsPipeline:
     return TatsPipeline(vqgan(), **models, interpolation=between, **settings)
 
 
-def upper_share(pipe: TatsPipeline, prompt, mode: str) -> np.ndarray:
+def upper_share(pipe: TatsPipeline, wish: Wish, mode: str) -> np.ndarray:
     """Share of codes of the upper half, by latent frame."""
     options = SamplingOptions(mode=mode)
-    latents = islice(pipe._latents([pipe._wish(options, 0, prompt=prompt)], options), END // 4)
+    latents = islice(pipe._latents([pipe._plan(wish, Part(0, END, END), options)], options), END // 4)
     shares = [(codes >= NUM_CODES // 2).float().mean().item() for codes in latents]
     assert len(shares) * S == END // 4 * S
     return np.array(shares)
@@ -70,13 +71,13 @@ def upper_share(pipe: TatsPipeline, prompt, mode: str) -> np.ndarray:
 @pytest.mark.parametrize("mode", ["sliding", "hierarchical"])
 def test_story_changes_the_video_where_its_caption_changes(pipe, mode):
     story = [(0, CAPTIONS[0]), (CHANGE, CAPTIONS[1])]
-    assert upper_share(pipe, CAPTIONS[0], mode).mean() < 0.2
-    assert upper_share(pipe, CAPTIONS[1], mode).mean() > 0.8
-    before, after = np.split(upper_share(pipe, story, mode), [CHANGE // 4])
+    assert upper_share(pipe, Wish(prompt=CAPTIONS[0]), mode).mean() < 0.2
+    assert upper_share(pipe, Wish(prompt=CAPTIONS[1]), mode).mean() > 0.8
+    before, after = np.split(upper_share(pipe, Wish(story=story), mode), [CHANGE // 4])
     assert before.mean() < 0.2
     assert after.mean() > 0.8
 
-    one, two = pipe(END, prompt=CAPTIONS[0], mode=mode).frames, pipe(END, prompt=story, mode=mode).frames
+    one, two = pipe(END, prompt=CAPTIONS[0], mode=mode).frames, pipe(END, story=story, mode=mode).frames
     # a sparse frame has its neighbours in front of it made to fit, and decoding looks ahead
     same = CHANGE - (16 if mode == "hierarchical" else 0) - 4 * pipe.vqgan.decoder_context[1]
     assert (one[:same] == two[:same]).all()

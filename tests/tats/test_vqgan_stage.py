@@ -208,7 +208,7 @@ def test_real_frames_are_learned_where_no_padding_reaches(tmp_path):
     begun(stage)
     before = sum(stage.vqgan.encoder_context), sum(stage.vqgan.decoder_context)
     batch = next(stage.batches(0, 0, 1))
-    done = stage._reconstruct(batch.video, seeded())
+    done = stage._reconstruct(batch.video, 0, seeded())
     assert done.z.shape[2] == 26 - before[0]
     assert done.real.shape == done.fake.shape
     assert done.real.shape[2] == 2 * (26 - sum(before))

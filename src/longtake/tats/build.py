@@ -11,11 +11,13 @@ import torch
 from longtake.core.errors import UserError
 from longtake.data.config import ClipConfig
 from longtake.data.index import VideoIndex
-from longtake.tats.condition import Condition, LabelCondition, NoCondition, SoundCondition, TextCondition
-from longtake.tats.config import TatsRecipe
+from longtake.data.sets.stft import spectra_path
+from longtake.tats.condition import Condition, LabelCondition, NoCondition, TextCondition
+from longtake.tats.config import ROLES, SpectrogramRecipe, TatsRecipe
 from longtake.tats.discriminators import TatsDiscriminator
 from longtake.tats.losses import check_perceptual
 from longtake.tats.pipeline import TatsPipeline
+from longtake.tats.sound import SoundCondition
 from longtake.tats.transformer import TatsTransformer
 from longtake.tats.vocabulary import BytePairs, ClipVocabulary
 from longtake.tats.vqgan import TatsVQGAN
@@ -58,6 +60,10 @@ def check(recipe: TatsRecipe, index: VideoIndex) -> None:
             f"the recipe needs captions, but {index.root} has none (captions.json, captions.csv, metadata.jsonl); "
             "train without with --condition none"
         )
+    if recipe.condition == "stft":
+        if recipe.sample_step != 1:
+            raise UserError(f"sample_step is {recipe.sample_step}, but sound goes with every frame: it must be 1")
+        check_sound(index)
 
 
 def clip(recipe: TatsRecipe, num_frames: int) -> ClipConfig:
@@ -71,13 +77,13 @@ def clip(recipe: TatsRecipe, num_frames: int) -> ClipConfig:
     )
 
 
-def vqgan(recipe: TatsRecipe) -> TatsVQGAN:
-    """The untrained VQGAN."""
+def vqgan(recipe: TatsRecipe | SpectrogramRecipe, channels: int = 3) -> TatsVQGAN:
+    """The untrained VQGAN, of frames or of spectrograms."""
     config = recipe.vqgan
     if config.downsample[1] != config.downsample[2]:
         raise UserError(f"downsample is {list(config.downsample)}; height and width must have the same factor")
     return TatsVQGAN(
-        in_channels=3,
+        in_channels=channels,
         base_channels=config.base_channels,
         downsample=config.downsample,
         num_codes=config.codebook.num_codes,
@@ -88,14 +94,14 @@ def vqgan(recipe: TatsRecipe) -> TatsVQGAN:
     )
 
 
-def discriminators(recipe: TatsRecipe) -> dict[str, TatsDiscriminator]:
+def discriminators(recipe: TatsRecipe | SpectrogramRecipe, channels: int = 3) -> dict[str, TatsDiscriminator]:
     """The untrained discriminators whose weight is not 0: "image" of frames, "video" of clips."""
     config = recipe.vqgan.discriminator
     judges = {}
     if config.image_weight:
-        judges["image"] = TatsDiscriminator(2, 3, config.channels, config.num_layers)
+        judges["image"] = TatsDiscriminator(2, channels, config.channels, config.num_layers)
     if config.video_weight:
-        judges["video"] = TatsDiscriminator(3, 3, config.channels, config.num_layers)
+        judges["video"] = TatsDiscriminator(3, channels, config.channels, config.num_layers)
     return judges
 
 
@@ -111,12 +117,31 @@ def condition(recipe: TatsRecipe, index: VideoIndex) -> Condition:
         captions = sorted({entry.text for entry in index.entries})[:NUM_CAPTIONS]
         return TextCondition(BytePairs.learn(captions, settings.num_merges), settings.num_text_tokens)
     if recipe.condition == "stft":
-        if not settings.stft_vqgan or not (Path(settings.stft_vqgan) / "config.json").is_file():
-            raise UserError(
-                f"no VQGAN of spectrograms in {settings.stft_vqgan}: give its folder with --conditioning.stft-vqgan"
-            )
-        return SoundCondition(TatsVQGAN.from_pretrained(settings.stft_vqgan), settings.stft_size)
+        return SoundCondition(load_stft_vqgan(settings.stft_vqgan), settings.stft_size)
     return NoCondition()
+
+
+def load_stft_vqgan(folder: str | None) -> TatsVQGAN:
+    """Load the VQGAN of spectrograms. Raises `UserError` if there is none in the folder."""
+    if folder is None or not next(Path(folder).glob("*.safetensors"), None):
+        raise UserError(
+            f"no VQGAN of spectrograms in {folder}: train one (longtake train tats_drum_stft --data DIR --out RUN) "
+            "and give its folder with --conditioning.stft-vqgan RUN/model"
+        )
+    model = TatsVQGAN.from_pretrained(folder)
+    if model.config.in_channels != 1:
+        raise UserError(f"the VQGAN in {folder} is one of videos: it has {model.config.in_channels} channels, not 1")
+    return model
+
+
+def check_sound(index: VideoIndex) -> None:
+    """Raise `UserError` if a video has no spectra beside it."""
+    silent = [entry.path for entry in index.entries if not spectra_path(entry.path).is_file()]
+    if silent:
+        raise UserError(
+            f"{len(silent)} of {len(index.entries)} videos have no spectra of their sound, such as {silent[0]} "
+            f"({spectra_path(silent[0]).name}): longtake data prepare audioset-drum writes them"
+        )
 
 
 def window_frames(recipe: TatsRecipe, name: str) -> int:
@@ -159,7 +184,7 @@ def check_transformers(recipe: TatsRecipe) -> None:
             f"must be {sparse.latent_step + 1} neighbouring ones, not {interpolation.num_latents}, "
             f"{interpolation.latent_step} apart"
         )
-    for name in ("transformer", "sparse", "interpolation"):
+    for name in ROLES:
         config = getattr(recipe, name)
         if config is None:
             continue

@@ -15,6 +15,8 @@ Norm = Literal["batch", "group"]
 Padding = Literal["replicate", "zero", "reflect", "real"]
 Condition = Literal["none", "label", "caption", "stft"]
 
+ROLES = ("transformer", "sparse", "interpolation")  # the recipe's transformers, in the order of training
+
 VQGAN_OPTIMIZER = OptimizerConfig(lr=9e-5, betas=(0.5, 0.9), weight_decay=0.0, clip_norm=1.0)
 TRANSFORMER_OPTIMIZER = OptimizerConfig(lr=1.08e-4, betas=(0.9, 0.95), weight_decay=0.01)
 
@@ -29,6 +31,8 @@ class CodebookConfig:
     """Channels of a code."""
     decay: float = 0.99
     """Decay per step of the running means that the codes are."""
+    start: int = 0
+    """First step with codes (the authors: 0); before it the decoder learns from the encoder's outputs as they are."""
     restart_dead_codes: bool = False
     """Put codes that are hardly used onto encoder outputs (the authors' commands do not)."""
     restart_threshold: float = 1.0
@@ -109,8 +113,11 @@ class TransformerConfig(StageConfig):
     dropout: float = 0.0
     """Dropout of the embedding and the residual branches (the authors: none)."""
     cached_variants: int = 0
-    """Encode every video at most this many times, each time augmented anew, and train on windows of those codes, kept
-    in memory; 0: decode, augment and encode every clip anew."""
+    """Encode every clip at most this many times, each time augmented anew, and keep its codes in memory; 0: decode,
+    augment and encode every clip anew."""
+    encoded: str | None = None
+    """Folder of `longtake data encode`: train on the codes in it, without encoding. `cached_variants` is then how many
+    of its variants are used; 0: all."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Random changes to each clip."""
 
@@ -126,7 +133,7 @@ class ConditioningConfig:
     num_text_tokens: int = 256
     """Tokens of every caption; longer ones are cut off."""
     stft_vqgan: str | None = None
-    """Folder of the VQGAN of spectrograms, for sound."""
+    """Folder of the VQGAN of spectrograms (model/ of a run of tats_drum_stft), for sound."""
     stft_size: tuple[int, int] = (64, 16)
     """Height and width of a spectrogram."""
 
@@ -173,3 +180,17 @@ class TatsRecipe:
     the two and what lies between."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     """Defaults of the exported pipeline."""
+
+
+@dataclass(frozen=True)
+class SpectrogramRecipe:
+    """The VQGAN of spectrograms: what turns sound into codes, trained before a run with condition "stft"."""
+
+    stft_size: tuple[int, int] = (64, 16)
+    """Height and width that spectrograms are resized to."""
+    span: int = 16
+    """Video frames of a clip, each with its spectrogram."""
+    short_videos: ShortVideos = "leave_out"
+    """Videos too short for a clip: leave them out, or go on backwards from their last frame."""
+    vqgan: VQGANConfig = field(default_factory=VQGANConfig)
+    """The VQGAN; `augment` does not apply to sound."""

@@ -1,4 +1,4 @@
-"""The authors' VQGAN checkpoints (Lightning) -> ours. Their transformers: `convert_transformer.py`."""
+"""The authors' VQGAN checkpoints (Lightning) -> ours; CLIP's tokenizer. Transformers: `convert_transformer.py`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Any
 
 from longtake.core.checkpoint_files import load_official, read_checkpoint
 from longtake.core.errors import UserError
-from longtake.core.files import atomic_path
+from longtake.tats.assemble import add_part, check_together
+from longtake.tats.config import ROLES
+from longtake.tats.transformer import TatsTransformer
+from longtake.tats.vocabulary import ClipVocabulary
 from longtake.tats.vqgan import TatsVQGAN
 
 # parts of a released checkpoint that only training needs
@@ -17,17 +20,40 @@ OFFICIAL_NORM_GROUPS = 32
 RESIDUAL = {"norm1": "norm1", "norm2": "norm2", "conv1.conv": "conv1.conv", "conv2.conv": "conv2.conv"}
 
 
-def convert_vqgan(source: Path, destination: Path) -> None:
+def convert_vqgan(source: Path, destination: Path) -> str:
     """Write the VQGAN of a released checkpoint to `destination`/vqgan, the folder of a pipeline to be.
 
-    Raises `UserError` as `read_vqgan` does, and if there already is a `destination`/vqgan.
+    Returns what the pipeline still needs (see `assemble.missing`). Raises `UserError` as `read_vqgan` does, if it is a
+    VQGAN of spectrograms, and if there already is a `destination`/vqgan.
     """
-    folder = destination / "vqgan"
-    if folder.exists():
-        raise UserError(f"{folder} exists already: choose another folder, or remove it")
     model = read_vqgan(source)
-    with atomic_path(folder) as partial:
-        model.save_pretrained(partial)
+    if model.config.in_channels == 1:
+        raise UserError(f"{source} is a VQGAN of spectrograms: convert it as tats-stft-vqgan")
+    return add_part(destination, "vqgan", model.save_pretrained)
+
+
+def convert_stft_vqgan(source: Path, destination: Path) -> str:
+    """Write a released VQGAN of spectrograms to `destination`/stft_vqgan; otherwise as `convert_vqgan`.
+
+    Raises `UserError` also if a transformer in the folder was trained on others' codes.
+    """
+    model = read_vqgan(source)
+    if model.config.in_channels != 1:
+        raise UserError(f"{source} is a VQGAN of videos: convert it as tats-vqgan")
+    for role in ROLES:
+        if (destination / role).is_dir():
+            vqgan = TatsVQGAN.from_pretrained(destination / "vqgan")
+            check_together(TatsTransformer.from_pretrained(destination / role), vqgan, model)
+    return add_part(destination, "stft_vqgan", model.save_pretrained)
+
+
+def convert_tokenizer(source: Path, destination: Path) -> str:
+    """Copy CLIP's tokenizer from a transformers folder to `destination`/tokenizer; otherwise as `convert_vqgan`.
+
+    Raises `UserError` if the folder holds no tokenizer of CLIP's size.
+    """
+    tokenizer = ClipVocabulary.from_folder(str(source)).tokenizer
+    return add_part(destination, "tokenizer", tokenizer.save_pretrained)
 
 
 def read_vqgan(path: Path) -> TatsVQGAN:

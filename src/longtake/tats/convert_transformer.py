@@ -6,10 +6,9 @@ from pathlib import Path
 
 from longtake.core.checkpoint_files import load_official, read_checkpoint
 from longtake.core.errors import UserError, choose_one_of
-from longtake.core.files import atomic_path
-from longtake.tats.config import SamplingConfig
+from longtake.tats.assemble import add_part, check_together, condition_of
+from longtake.tats.config import ROLES
 from longtake.tats.convert import settings
-from longtake.tats.pipeline import TatsPipeline
 from longtake.tats.transformer import TatsTransformer
 from longtake.tats.vqgan import TatsVQGAN
 
@@ -30,54 +29,29 @@ BLOCK = {
 }
 
 
-def convert_transformer(source: Path, destination: Path) -> None:
+def convert_transformer(source: Path, destination: Path) -> str:
     """Write a released transformer into `destination`, the folder with its converted VQGAN.
 
-    It becomes the pipeline's transformer, sparse or interpolation transformer, whichever its settings say. As soon as
-    the folder has a transformer, or both of the pair, it is a pipeline and can be sampled from (captions and sound
-    need what the checkpoint does not have: see `TatsPipeline`).
+    It becomes the pipeline's transformer, sparse or interpolation transformer, whichever its settings say. Returns what
+    the pipeline still needs (see `assemble.missing`).
 
-    Raises `UserError` as `read_transformer` does, if there is no VQGAN, or if the transformer is there already.
+    Raises `UserError` as `read_transformer` does, if there is no VQGAN, if the transformer is there already, or if it
+    does not go with the other parts.
     """
     if not (destination / "vqgan").is_dir():
         raise UserError(
             f"no VQGAN in {destination}: convert that first (longtake convert tats-vqgan SRC {destination})"
         )
     vqgan = TatsVQGAN.from_pretrained(destination / "vqgan")
-    model, condition = read_transformer(source, vqgan)
-    folder = destination / role_of(model)
-    if folder.exists():
-        raise UserError(f"{folder} exists already: choose another folder, or remove it")
-    with atomic_path(folder) as partial:
-        model.save_pretrained(partial)
-
-    present = [role for role in ("transformer", "sparse", "interpolation") if (destination / role).is_dir()]
-    if condition in ("none", "label") and ("transformer" in present or len(present) == 2):
-        parts = {role: TatsTransformer.from_pretrained(destination / role) for role in present}
-        write_index(destination, vqgan, parts, condition)
-
-
-def write_index(folder: Path, vqgan: TatsVQGAN, parts: dict[str, TatsTransformer], condition: str) -> None:
-    """Make the folder a pipeline of the parts in it; a half of the hierarchical pair stays out."""
-    if not {"sparse", "interpolation"} <= parts.keys():
-        parts = {"transformer": parts["transformer"]}
-    num_classes = next(iter(parts.values())).config.condition_vocabulary
-    rate, _ = vqgan.downsample
-    sampling = SamplingConfig()
-    pipeline = TatsPipeline(
-        vqgan,
-        **parts,
-        condition=condition,
-        span=max(model.config.num_latents * model.config.latent_step for model in parts.values()) * rate,
-        # the checkpoints know their classes by number only
-        classes=[str(label) for label in range(num_classes)] if condition == "label" else None,
-        temperature=sampling.temperature,
-        top_k=sampling.top_k,
-        top_p=sampling.top_p,
-        context=sampling.context_latents,
-    )
-    with atomic_path(folder / TatsPipeline.config_name) as partial:
-        partial.write_text(pipeline.to_json_string())
+    model = read_transformer(source, vqgan)
+    for role in ROLES:
+        if (destination / role).is_dir():
+            other = condition_of(TatsTransformer.from_pretrained(destination / role))
+            if other != condition_of(model):
+                raise UserError(f"{source} has condition {condition_of(model)!r}, but {destination / role} {other!r}")
+    if condition_of(model) == "stft" and (destination / "stft_vqgan").is_dir():
+        check_together(model, vqgan, TatsVQGAN.from_pretrained(destination / "stft_vqgan"))
+    return add_part(destination, role_of(model), model.save_pretrained)
 
 
 def role_of(model: TatsTransformer) -> str:
@@ -87,8 +61,8 @@ def role_of(model: TatsTransformer) -> str:
     return "sparse" if model.config.latent_step > 1 else "transformer"
 
 
-def read_transformer(path: Path, vqgan: TatsVQGAN) -> tuple[TatsTransformer, str]:
-    """Return the transformer of a released checkpoint, in eval mode, and its condition; sizes are the checkpoint's.
+def read_transformer(path: Path, vqgan: TatsVQGAN) -> TatsTransformer:
+    """Return the transformer of a released checkpoint, in eval mode; all sizes are the checkpoint's own.
 
     Raises `UserError` if the file is refused or damaged (see `read_checkpoint`), holds no transformer, has positions of
     another kind, or was not trained on codes like those of `vqgan`.
@@ -136,7 +110,7 @@ def read_transformer(path: Path, vqgan: TatsVQGAN) -> tuple[TatsTransformer, str
         num_heads=args["n_head"],
     )
     load_official(model.gpt, own, rules(args["n_layer"]))
-    return model.eval(), condition
+    return model.eval()
 
 
 def rules(depth: int) -> dict[str, str]:

@@ -27,15 +27,10 @@ from longtake.data.transforms import resize_and_crop, to_frames, to_video
 from longtake.nn import checks
 from longtake.nn.pipeline import PretrainedPipeline
 from longtake.tats import request, sampling
-from longtake.tats.condition import (
-    Condition,
-    LabelCondition,
-    NoCondition,
-    SoundCondition,
-    TextCondition,
-    side_by_side,
-)
-from longtake.tats.request import Mode, Prompt, SamplingOptions, Steer
+from longtake.tats.condition import Condition, LabelCondition, NoCondition, TextCondition, side_by_side
+from longtake.tats.decoding import Part, num_latents, stream_frames
+from longtake.tats.request import Mode, SamplingOptions, Steer, Story, Wish
+from longtake.tats.sound import SoundCondition
 from longtake.tats.transformer import TatsTransformer
 from longtake.tats.vocabulary import BytePairs, ClipVocabulary
 from longtake.tats.vqgan import TatsVQGAN
@@ -58,8 +53,8 @@ class TatsPipelineOutput(BaseOutput):
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What one video is to be.
+class Plan:
+    """What one video is to be, resolved.
 
     Attributes:
         video: its number in the series.
@@ -70,15 +65,6 @@ class Wish:
     video: int
     steer: Steer
     given: Int[Tensor, "t s"]
-
-
-@dataclass(frozen=True)
-class Part:
-    """Frames `start` to `stop` of a video of `num_frames`."""
-
-    start: int
-    stop: int
-    num_frames: int
 
 
 class TatsPipeline(PretrainedPipeline):
@@ -190,7 +176,8 @@ class TatsPipeline(PretrainedPipeline):
         start: int = 0,
         stop: int | None = None,
         label: int | str | None = None,
-        prompt: Prompt | None = None,
+        prompt: str | None = None,
+        story: Story | None = None,
         audio: str | Path | None = None,
         first_clip: Frames | None = None,
         seed: int = 0,
@@ -213,8 +200,9 @@ class TatsPipeline(PretrainedPipeline):
             start: first frame to decode.
             stop: one past the last frame to decode; None is `num_frames`.
             label: class name or index, for a model with classes; None draws a class from their shares in training.
-            prompt: caption, for a model with captions, or a story: (first frame, caption) pairs, the first from 0.
-            audio: .npz file with the sound's spectrograms (see `condition.read_spectrograms`), for a model with sound.
+            prompt: caption, for a model with captions.
+            story: captions or classes in place of one, as (first frame, caption or class) pairs, the first from 0.
+            audio: file with sound or its spectra (see `sound.read_sound`), for a model with sound.
             first_clip: video to go on from: the new one begins with (at most a window of) its end.
             video: number of the video in the series.
 
@@ -233,8 +221,8 @@ class TatsPipeline(PretrainedPipeline):
             chunk=chunk,
         )
         part = self._part(num_frames, start, stop)
-        wish = self._wish(options, video, label, prompt, audio, first_clip)
-        return self._frames(self._latents([wish], options), part, options.chunk)
+        wish = Wish(label=label, prompt=prompt, story=story, audio=audio, first_clip=first_clip)
+        return self._frames(self._latents([self._plan(wish, part, options, video)], options), part, options.chunk)
 
     def __call__(
         self,
@@ -255,8 +243,8 @@ class TatsPipeline(PretrainedPipeline):
         names = {field.name for field in fields(SamplingOptions)}
         how = SamplingOptions(**{name: options.pop(name) for name in names & options.keys()})
         part = self._part(num_frames, start, stop)
-        wishes = [self._wish(how, video + position, **options) for position in range(num_videos)]
-        codes = torch.stack(list(islice(self._latents(wishes, how), self._num_latents(part))))  # t b s
+        plans = [self._plan(Wish(**options), part, how, video + position) for position in range(num_videos)]
+        codes = torch.stack(list(islice(self._latents(plans, how), num_latents(self.vqgan, part))))  # t b s
         streams = [self._frames(iter(codes[:, row : row + 1]), part, how.chunk) for row in range(num_videos)]
         videos = [np.concatenate(list(stream)) for stream in streams]
         return TatsPipelineOutput(frames=np.stack(videos) if num_videos > 1 else videos[0])
@@ -297,35 +285,12 @@ class TatsPipeline(PretrainedPipeline):
 
     def _part(self, num_frames: int | None, start: int, stop: int | None) -> Part:
         num_frames = self.config.span if num_frames is None else num_frames
-        stop = num_frames if stop is None else stop
-        checks.check_range(start, stop, num_frames)
-        return Part(start, stop, num_frames)
+        return Part(start, num_frames if stop is None else stop, num_frames)
 
-    def _num_latents(self, part: Part) -> int:
-        """Latent frames to generate: up to the last frame wanted and what its decoding depends on after it."""
-        _, after = self.vqgan.decoder_context
-        whole = -(-part.num_frames // self._rate)
-        return min(whole, -(-part.stop // self._rate) + after) if self._decodes_in_parts else whole
-
-    @property
-    def _decodes_in_parts(self) -> bool:
-        """Group norm depends on the whole video."""
-        return self.vqgan.config.norm == "batch"
-
-    def _wish(
-        self,
-        options: SamplingOptions,
-        video: int,
-        label: int | str | None = None,
-        prompt: Prompt | None = None,
-        audio: str | Path | None = None,
-        first_clip: Frames | None = None,
-    ) -> Wish:
+    def _plan(self, wish: Wish, part: Part, options: SamplingOptions, video: int = 0) -> Plan:
         """Check what is asked for: raises `UserError` as `stream` says."""
-        steer = request.resolve_steer(
-            self.config, label=label, prompt=prompt, audio=audio, seed=options.seed, video=video
-        )
-        return Wish(video, steer, self._given(first_clip, self._mode(options)))
+        steer = request.resolve_steer(self.config, wish, part.num_frames, seed=options.seed, video=video)
+        return Plan(video, steer, self._given(wish.first_clip, self._mode(options)))
 
     def _given(self, first_clip: Frames | None, mode: Mode) -> Int[Tensor, "t s"]:
         """Codes of the end of a clip: a window, or whole steps of the sparse model's window and a frame."""
@@ -341,7 +306,7 @@ class TatsPipeline(PretrainedPipeline):
         codes = self.encode(resize_and_crop(first_clip[-count * self._rate :], self.image_size))
         return rearrange(codes, "t h w -> t (h w)")
 
-    def _latents(self, wishes: Sequence[Wish], options: SamplingOptions) -> Iterator[Int[Tensor, "b s"]]:
+    def _latents(self, plans: Sequence[Plan], options: SamplingOptions) -> Iterator[Int[Tensor, "b s"]]:
         """Return the latent frames of several videos, without end. Raises `UserError` for too much context."""
         mode = self._mode(options)
         model = self.transformer if mode == "sliding" else self.sparse
@@ -351,7 +316,7 @@ class TatsPipeline(PretrainedPipeline):
 
         def draw(purpose: int) -> sampling.CodeSampler:
             return sampling.CodeSampler(
-                [generator(options.seed, wish.video, purpose) for wish in wishes],
+                [generator(options.seed, plan.video, purpose) for plan in plans],
                 options.temperature or self.config.temperature,
                 (self.config.top_k if options.top_k is None else options.top_k) or None,
                 self.config.top_p if options.top_p is None else options.top_p,
@@ -359,9 +324,9 @@ class TatsPipeline(PretrainedPipeline):
 
         def courses(model: TatsTransformer) -> sampling.Conditions:
             window = model.config.num_latents * model.config.latent_step * self._rate
-            return side_by_side([self.condition.course(wish.steer, self._rate, window) for wish in wishes])
+            return side_by_side([self.condition.course(plan.steer, self._rate, window) for plan in plans])
 
-        given = torch.stack([wish.given for wish in wishes], dim=1).unbind()
+        given = torch.stack([plan.given for plan in plans], dim=1).unbind()
         if mode == "sliding":
             new = sampling.slide(model, courses(model), draw(sampling.DRAW_CODES), context=context, given=given)
             return chain(given, new)
@@ -378,22 +343,6 @@ class TatsPipeline(PretrainedPipeline):
         )
         return chain(given, new)
 
-    @torch.no_grad()
     def _frames(self, latents: Iterator[Int[Tensor, "1 s"]], part: Part, chunk: int) -> Iterator[Frames]:
-        """Decode a part of one video as its latent frames come up; each is decoded with all that it depends on."""
         height, _ = self._first_model.config.latent_size
-        before, after = self.vqgan.decoder_context
-        num_latents, rate = self._num_latents(part), self._rate
-        parts = range(part.start // rate, -(-part.stop // rate), max(1, chunk // rate))
-        if not self._decodes_in_parts:
-            parts = range(0, num_latents, num_latents)
-        codes: list[Int[Tensor, "1 h w"]] = []
-        for first in parts:
-            last = min(first + parts.step, num_latents)
-            needed = min(last + after, num_latents) - len(codes)
-            codes += [rearrange(latent, "1 (h w) -> 1 h w", h=height) for latent in islice(latents, needed)]
-            begin = max(0, first - before)
-            window = torch.stack(codes[begin : last + after], dim=1)
-            video = to_frames(self.vqgan.decode_part(window, first - begin, last - begin))[0]
-            wanted = video[max(0, part.start - first * rate) : part.stop - first * rate]
-            yield from np.split(wanted, range(chunk, len(wanted), chunk))
+        return stream_frames(self.vqgan, latents, height, part, chunk)

@@ -7,53 +7,72 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from longtake.core.errors import UserError, choose_one_of
 from longtake.core.randomness import generator
 from longtake.nn.checks import check_at_least, check_key, class_index
-from longtake.tats.condition import read_spectrograms
 from longtake.tats.sampling import DRAW_LABEL
+from longtake.tats.sound import read_sound
 
 Mode = Literal["sliding", "hierarchical"]
-Story = list[tuple[int, str]]
-"""(first frame, caption), the first from frame 0."""
-Prompt = str | Sequence[tuple[int, str]]
-Steer = int | Story | Float[Tensor, "t h w"] | None
-"""What steers a video: class index, captions, spectrograms, or None where the model takes nothing."""
+Story = Sequence[tuple[int, str | int]]
+"""(first frame, caption or class), the first from frame 0."""
+Steer = list[tuple[int, int]] | list[tuple[int, str]] | Float[Tensor, "t h w"] | None
+"""What steers a video: classes or captions with their first frames, spectrograms, or None for nothing."""
 
-TAKES = {"none": "no condition", "label": "a label", "caption": "a prompt", "stft": "audio"}
+TAKES = {"none": "no condition", "label": "a label or a story", "caption": "a prompt or a story", "stft": "audio"}
 
 
-def resolve_steer(
-    config: Mapping[str, Any],
-    *,
-    label: int | str | None,
-    prompt: Prompt | None,
-    audio: str | Path | None,
-    seed: int,
-    video: int,
-) -> Steer:
+@dataclass(frozen=True)
+class Wish:
+    """What one video is to be, as the user says it. None is nothing in particular.
+
+    Attributes:
+        label: class name or index, for a model with classes.
+        prompt: caption, for a model with captions.
+        story: classes or captions, each with its first frame, in place of one of them.
+        audio: file with sound or its spectra (see `sound.read_sound`), for a model with sound.
+        first_clip: video to go on from: the new one begins with (at most a window of) its end.
+    """
+
+    label: int | str | None = None
+    prompt: str | None = None
+    story: Story | None = None
+    audio: str | Path | None = None
+    first_clip: UInt8[np.ndarray, "t h w 3"] | None = None
+
+
+def resolve_steer(config: Mapping[str, Any], wish: Wish, num_frames: int, *, seed: int, video: int) -> Steer:
     """Return what is asked for in the form that the model's condition takes (see `Condition.course`).
 
     `config` is the pipeline's. Raises `UserError` for a condition that the model does not take, and for a wrong one.
     """
     check_key("video number", video)
     kind = config["condition"]
-    for name, value, needed in (("label", label, "label"), ("prompt", prompt, "caption"), ("audio", audio, "stft")):
-        if value is not None and kind != needed:
+    takers = {"label": ["label"], "prompt": ["caption"], "story": ["label", "caption"], "audio": ["stft"]}
+    for name, kinds in takers.items():
+        value = getattr(wish, name)
+        if value is not None and kind not in kinds:
             raise UserError(f"this model takes no {name} ({str(value)!r}), only {TAKES[kind]}")
+    if wish.story is not None:
+        check_story(wish.story, num_frames)
+        if wish.label is not None or wish.prompt is not None:
+            raise UserError("a story says all that a label or a prompt could: give one of them")
     if kind == "label":
-        return resolve_label(label, config["classes"], config["class_weights"], seed=seed, video=video)
+        classes, weights = config["classes"], config["class_weights"]
+        story = wish.story or [(0, resolve_label(wish.label, classes, weights, seed=seed, video=video))]
+        return [(frame, class_index(label, classes)) for frame, label in story]
     if kind == "caption":
-        return resolve_story(prompt)
+        return [(frame, str(text)) for frame, text in wish.story or [(0, wish.prompt or "")]]
     if kind == "stft":
-        if audio is None:
-            raise UserError("this model needs audio: an .npz file with spectrograms")
+        if wish.audio is None:
+            raise UserError("this model needs audio: a sound file, a video with sound, or an .npz file with spectra")
         height, width = config["stft_size"]
-        return read_spectrograms(str(audio), (height, width))
+        return read_sound(Path(wish.audio), (height, width), config["fps"])
     return None
 
 
@@ -71,16 +90,13 @@ def resolve_label(
     return class_index(label, classes)
 
 
-def resolve_story(prompt: Prompt | None) -> Story:
-    """Return what a prompt says, and from which frame on; None is no caption.
-
-    Raises `UserError` if a story does not begin at frame 0 or its frames do not rise.
-    """
-    story = [(0, prompt or "")] if prompt is None or isinstance(prompt, str) else [*prompt]
+def check_story(story: Story, num_frames: int) -> None:
+    """Raise `UserError` unless the frames of a story rise from 0 and are frames of the video."""
     frames = [frame for frame, _ in story]
     if not frames or frames[0] != 0 or sorted(set(frames)) != frames:
-        raise UserError(f"the captions of a story begin at frames {frames}; they must rise from 0")
-    return story
+        raise UserError(f"the parts of a story begin at frames {frames}; they must rise from 0")
+    if frames[-1] >= num_frames:
+        raise UserError(f"a part of the story begins at frame {frames[-1]}, but the video has {num_frames} frames")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from longtake.core.batch import VideoBatch
+from longtake.data.config import ClipConfig
 from longtake.data.dataset import ClipDataset
 from longtake.data.index import VideoIndex
 from longtake.data.loading import clip_batches
@@ -20,7 +21,7 @@ from longtake.data.transforms import to_frames
 from longtake.nn.motion_weight import motion_weights
 from longtake.tats import build, losses
 from longtake.tats.codebook import Assignment, sum_assignments
-from longtake.tats.config import TatsRecipe, VQGANConfig
+from longtake.tats.config import SpectrogramRecipe, TatsRecipe, VQGANConfig
 from longtake.training.stage import Player, Stage
 
 NUM_PREVIEWS = 4
@@ -53,10 +54,15 @@ class VQGANStage(Stage):
     config: VQGANConfig
 
     def __init__(self, recipe: TatsRecipe, index: VideoIndex) -> None:
+        self._begin(recipe, index, build.clip(recipe, recipe.span), channels=3)
+
+    def _begin(
+        self, recipe: TatsRecipe | SpectrogramRecipe, index: VideoIndex, clip: ClipConfig, channels: int
+    ) -> None:
         self.config = config = recipe.vqgan
-        self.dataset = ClipDataset(index, build.clip(recipe, recipe.span), config.augment, config.seed)
-        self.vqgan = build.vqgan(recipe)
-        self.discriminators = build.discriminators(recipe)
+        self.dataset = ClipDataset(index, clip, config.augment, config.seed)
+        self.vqgan = build.vqgan(recipe, channels)
+        self.discriminators = build.discriminators(recipe, channels)
         self.perceptual = losses.build_perceptual() if config.perceptual_weight else None
         # of the micro-batches of one step, so that the codes move once per step
         self._assignments: list[Assignment] = []
@@ -90,24 +96,25 @@ class VQGANStage(Stage):
         """Loss of the autoencoder, whose turn also moves the codes, or of the discriminators."""
         if player == "discriminator":
             with torch.no_grad():
-                done = self._reconstruct(batch.video)
+                done = self._reconstruct(batch.video, step)
             return self._discriminator_loss(done, generator)
-        return self._autoencoder_loss(self._reconstruct(batch.video, generator), step, generator)
+        return self._autoencoder_loss(self._reconstruct(batch.video, step, generator), step, generator)
 
     def _reconstruct(
-        self, video: Float[Tensor, "b 3 t h w"], code_generator: torch.Generator | None = None
+        self, video: Float[Tensor, "b 3 t h w"], step: int, code_generator: torch.Generator | None = None
     ) -> Reconstruction:
-        """Encode, quantise and decode; given a generator, the codes learn from what they see."""
+        """Encode, quantise (from the codebook's start on) and decode; given a generator, the codes learn."""
         codebook, rate = self.vqgan.codebook, self.vqgan.config.downsample[0]
         is_cut = self.config.padding == "real"
         encoder_margin = self.vqgan.encoder_context if is_cut else (0, 0)
         decoder_margin = self.vqgan.decoder_context if is_cut else (0, 0)
         z = cut_ends(self.vqgan.pre_quant(video).float(), encoder_margin)
-        if code_generator is not None:
+        is_quantised = step >= self.config.codebook.start
+        if is_quantised and code_generator is not None:
             codebook.initialize(z, code_generator)
         codes = codebook.nearest(z)
-        vectors = codebook.lookup(codes)
-        if code_generator is not None:
+        vectors = codebook.lookup(codes) if is_quantised else z
+        if is_quantised and code_generator is not None:
             self._learn_codes(z, codes, code_generator)
         fake = cut_ends(self.vqgan.decode_vectors(losses.straight_through(z, vectors)), decoder_margin, rate)
         real = cut_ends(cut_ends(video, encoder_margin, rate), decoder_margin, rate)
@@ -179,7 +186,7 @@ class VQGANStage(Stage):
 
     def export(self, folder: Path) -> None:
         """Save the VQGAN."""
-        self.vqgan.save_pretrained(folder / "vqgan")
+        self.vqgan.save_pretrained(folder / self.name)
 
 
 def cut_ends(x: Float[Tensor, "b c t h w"], latents: tuple[int, int], rate: int = 1) -> Float[Tensor, "b c t2 h w"]:

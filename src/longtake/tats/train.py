@@ -9,9 +9,11 @@ import diffusers
 
 from longtake.core.files import atomic_path
 from longtake.data.index import VideoIndex, index_folder
-from longtake.tats import build
-from longtake.tats.config import TatsRecipe
+from longtake.tats import build, spectrogram_stage
+from longtake.tats.config import ROLES, SpectrogramRecipe, TatsRecipe
+from longtake.tats.spectrogram_stage import SpectrogramStage
 from longtake.tats.stages import VQGANStage
+from longtake.tats.tokens import check_stores
 from longtake.tats.vqgan import TatsVQGAN
 from longtake.training.processes import use_device
 from longtake.training.run import Factory, choose_stages, export_if_complete, exported, run_config, train_stages
@@ -20,7 +22,7 @@ from longtake.training.stage import Stage
 
 
 def train(
-    recipe: TatsRecipe,
+    recipe: TatsRecipe | SpectrogramRecipe,
     name: str,
     data: Path,
     run: Path,
@@ -30,7 +32,7 @@ def train(
     only: Sequence[str] | None = None,
     device: str | None = None,
 ) -> None:
-    """Train the stages of `recipe` in order and write the pipeline to `run`/model.
+    """Train the stages of `recipe` in order and write the pipeline, or the VQGAN of spectrograms, to `run`/model.
 
     Args:
         recipe: the settings.
@@ -50,16 +52,21 @@ def train(
     index = index_folder(data)
     stages = factories(recipe, index)
     chosen = choose_stages(stages, only)
+    if isinstance(recipe, TatsRecipe):
+        check_stores(recipe, index, chosen)
     folder = RunFolder(run)
     train_stages(chosen, folder, resume=resume, max_steps=max_steps, config=run_config(recipe, name, data))
     export_if_complete(stages, folder, lambda: export(recipe, index, folder))
 
 
-def factories(recipe: TatsRecipe, index: VideoIndex) -> dict[str, Factory]:
+def factories(recipe: TatsRecipe | SpectrogramRecipe, index: VideoIndex) -> dict[str, Factory]:
     """Each stage by name, as a function of the folder that holds what earlier stages exported.
 
     Raises `UserError` for settings that cannot be built or do not suit the data.
     """
+    if isinstance(recipe, SpectrogramRecipe):
+        spectrogram_stage.check(recipe, index)
+        return {SpectrogramStage.name: lambda _: SpectrogramStage(recipe, index)}
     build.check(recipe, index)
 
     def transformer(name: str) -> Factory:
@@ -75,12 +82,15 @@ def factories(recipe: TatsRecipe, index: VideoIndex) -> dict[str, Factory]:
 
 def transformers(recipe: TatsRecipe) -> list[str]:
     """The names of the recipe's transformers."""
-    names = ("transformer", "sparse", "interpolation")
-    return [name for name in names if getattr(recipe, name) is not None]
+    return [name for name in ROLES if getattr(recipe, name) is not None]
 
 
-def export(recipe: TatsRecipe, index: VideoIndex, run: RunFolder) -> None:
-    """Put the trained parts together as a pipeline in `run.model`."""
+def export(recipe: TatsRecipe | SpectrogramRecipe, index: VideoIndex, run: RunFolder) -> None:
+    """Put the trained parts together as a pipeline in `run.model`; a VQGAN of spectrograms stands there alone."""
+    if isinstance(recipe, SpectrogramRecipe):
+        with atomic_path(run.model) as folder:
+            _vqgan(run.components, SpectrogramStage.name).save_pretrained(folder)
+        return
     from longtake.tats.transformer import TatsTransformer
 
     trained = {
@@ -91,5 +101,5 @@ def export(recipe: TatsRecipe, index: VideoIndex, run: RunFolder) -> None:
         pipeline.save_pretrained(folder)
 
 
-def _vqgan(components: Path) -> TatsVQGAN:
-    return TatsVQGAN.from_pretrained(exported(components, "vqgan") / "vqgan")
+def _vqgan(components: Path, stage: str = "vqgan") -> TatsVQGAN:
+    return TatsVQGAN.from_pretrained(exported(components, stage) / stage)

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Int
 from torch import Tensor, nn
 
 from longtake.core.batch import VideoBatch
@@ -23,12 +22,13 @@ from longtake.data.dataset import ClipDataset
 from longtake.data.index import VideoIndex
 from longtake.data.loading import clip_batches
 from longtake.data.transforms import to_frames
+from longtake.nn.gpt import undecayed_parameters
 from longtake.tats import build
-from longtake.tats.condition import SoundCondition
 from longtake.tats.config import TatsRecipe, TransformerConfig
 from longtake.tats.interpolation import fill_between
 from longtake.tats.sampling import DRAW_CODES, CodeSampler, slide
-from longtake.tats.tokens import TokenBatch, TokenClips, codes_of
+from longtake.tats.sound import SoundCondition
+from longtake.tats.tokens import TokenBatch, TokenClips, window_codes
 from longtake.tats.vqgan import TatsVQGAN
 from longtake.training.stage import Player, Stage
 
@@ -61,16 +61,20 @@ class TransformerStage(Stage):
         return {"vqgan": self.vqgan, **sound}
 
     def players(self) -> list[Player]:
-        """One optimizer, with weight decay of all parameters (the authors: of linear layers' weights only)."""
-        return [Player(self.name, list(self.model.parameters()), self.config.optimizer)]
+        """One optimizer, with weight decay of linear layers' weights alone, as the authors have it."""
+        undecayed = undecayed_parameters(self.model)
+        return [Player(self.name, list(self.model.parameters()), self.config.optimizer, undecayed=undecayed)]
 
     def prepare(self, device: torch.device) -> None:
         """Set up the cache of codes, if the stage has one."""
-        if self.config.cached_variants:
-            self._cache = TokenClips(self.dataset, self.vqgan, self.config.cached_variants, device)
+        del device  # the engine has moved the VQGAN
+        config = self.config
+        if config.cached_variants or config.encoded:
+            store = Path(config.encoded) / self.name if config.encoded else None
+            self._cache = TokenClips(self.dataset, self.vqgan, config.latent_step, config.cached_variants, store)
 
     def batches(self, first: int, rank: int, world_size: int) -> Iterator[VideoBatch | TokenBatch]:
-        """Batches of clips, as codes if they are cached and as video if not."""
+        """Batches of clips, as codes if they are cached or encoded and as video if not."""
         if self._cache is not None:
             return self._cache.batches(self.config.batch_size, first, rank, world_size)
         return clip_batches(self.dataset, self.config.batch_size, first, rank, world_size, self.config.num_workers)
@@ -80,19 +84,12 @@ class TransformerStage(Stage):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Predict each code from those that it may see."""
         del player, step, generator
-        codes = self.window(codes_of(batch, self.vqgan))
+        codes = window_codes(batch, self.vqgan, self.config.latent_step)
         condition = self.condition.tokens(batch, self.num_frames).to(codes.device)
         logits = rearrange(self.model(condition, codes), "b n v -> (b n) v").float()
         targets = rearrange(self.model.targets(codes), "b n -> (b n)")
         accuracy = (logits.argmax(dim=1) == targets).float().mean()
         return F.cross_entropy(logits, targets), {"train/accuracy": accuracy}
-
-    def window(self, codes: Int[Tensor, "b n h w"]) -> Int[Tensor, "b t h w"]:
-        """Return the latent frames of a clip that make the window.
-
-        The clip is encoded whole first, so that a latent frame holds what it does in a video.
-        """
-        return codes[:, :: self.config.latent_step]
 
     def preview(self, generator: torch.Generator) -> dict[str, np.ndarray]:
         """Videos sampled under the conditions of training clips; an interpolation fills in between their true ends.
@@ -106,7 +103,7 @@ class TransformerStage(Stage):
         generators = [seeded(self.config.seed, number, DRAW_CODES) for number in range(NUM_PREVIEWS)]
         draw = CodeSampler(generators, sampling.temperature, sampling.top_k, sampling.top_p)
         if self.model.config.interpolates:
-            true = rearrange(codes_of(batch, self.vqgan), "b t h w -> t b (h w)")
+            true = rearrange(window_codes(batch, self.vqgan, self.config.latent_step), "b t h w -> t b (h w)")
             between = fill_between(self.model, self.model.new_cache(), condition, true[0], true[-1], draw)
             latents = [true[0], *between.unbind(dim=1), true[-1]]
         else:

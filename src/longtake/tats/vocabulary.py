@@ -33,8 +33,8 @@ class Vocabulary(Protocol):
     @property
     def padding(self) -> int: ...  # noqa: D102
 
-    def ids(self, text: str) -> list[int]:
-        """Return the ids of a text, without padding."""
+    def ids(self, text: str, limit: int) -> list[int]:
+        """Return the ids of a text, without padding, cut off after `limit`."""
         ...
 
 
@@ -75,16 +75,19 @@ class BytePairs:
         """The last id."""
         return self.size - 1
 
-    def ids(self, text: str) -> list[int]:
+    def ids(self, text: str, limit: int) -> list[int]:
         """Merge the text's bytes in the order in which the pairs were learned."""
         ids = list(text.encode())
         for number, pair in enumerate(self.merges):
             ids = _merge(ids, pair, NUM_BYTES + number)
-        return ids
+        return ids[:limit]
 
 
 class ClipVocabulary:
-    """CLIP's byte pairs, padded with id 0 as the authors do, without marks of beginning and end.
+    """CLIP's byte pairs between marks of beginning and end, padded with id 0, as the authors' code has them.
+
+    Texts are lower-cased. The authors also repair wrong encodings (with the package ftfy) and HTML entities; here
+    captions are taken as they are.
 
     Raises `UserError` if the tokenizer has not CLIP's 49408 ids: an empty folder gives one of two ids without a word.
     """
@@ -111,9 +114,9 @@ class ClipVocabulary:
             raise UserError(f"cannot load the CLIP tokenizer in {folder}: {' '.join(str(error).split())}") from error
         return cls(tokenizer)
 
-    def ids(self, text: str) -> list[int]:
-        """Return CLIP's ids of a text."""
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+    def ids(self, text: str, limit: int) -> list[int]:
+        """Return CLIP's ids of a text, 49406 before and 49407 after it, also where it is cut off."""
+        return self.tokenizer(text, truncation=True, max_length=limit)["input_ids"]
 
 
 def _merge(ids: list[int], pair: Pair, merged: int) -> list[int]:
