@@ -33,12 +33,30 @@ def test_stretch_reaches_the_model(longtake, tiny_model, glober, tmp_path):
     assert np.abs(np.load(tmp_path / "x.npy").astype(int) - expected).max() <= 1
 
 
-def test_fps_changes_only_the_file(longtake, tiny_model, tmp_path):
-    outcome = longtake("sample", tiny_model, "--out", tmp_path / "x.mp4", "--fps", 8)
+def test_fps_is_real_time_at_that_rate(longtake, tiny_model, glober, tmp_path):
+    outcome = longtake("sample", tiny_model, "--out", tmp_path / "x.mp4", "--fps", 12.5)
+    assert "4 frames, 0.32 s at 12.5 fps" in outcome.out  # the same 8 / 25 s
+    with VideoReader(tmp_path / "x.mp4") as reader:
+        assert reader.info.num_frames == 4
+        assert reader.info.fps == 12.5
+    longtake("sample", tiny_model, "--out", tmp_path / "x.npy", "--fps", 12.5, "--label", "bend")
+    assert np.abs(np.load(tmp_path / "x.npy").astype(int) - glober(4, fps=12.5, label="bend").frames).max() <= 1
+
+
+def test_fps_changes_only_the_file_of_stretched_frames(longtake, tiny_model, tmp_path):
+    outcome = longtake("sample", tiny_model, "--out", tmp_path / "x.mp4", "--stretch", "--fps", 8)
     assert "8 frames, 1.00 s at 8 fps" in outcome.out
     with VideoReader(tmp_path / "x.mp4") as reader:
         assert reader.info.num_frames == 8
         assert reader.info.fps == 8
+
+
+def test_slow_motion_and_backwards(longtake, tiny_model, glober, tmp_path):
+    options = ("--speed", 0.5, "--reverse", "--label", "bend", "--stop", 10)
+    outcome = longtake("sample", tiny_model, "--out", tmp_path / "x.npy", *options)
+    assert "10 frames, 0.40 s at 25 fps" in outcome.out
+    expected = glober(16, speed=0.5, label="bend").frames[::-1][:10]
+    assert np.abs(np.load(tmp_path / "x.npy").astype(int) - expected).max() <= 1
 
 
 def test_several_files_are_numbered(longtake, tiny_model, tmp_path):
@@ -181,3 +199,49 @@ def test_the_first_clip_is_read_and_handed_on(longtake, monkeypatch, tmp_path):
     missing = longtake("sample", "any", "--out", out, "--first-clip", tmp_path / "none.mp4")
     assert missing.status == 2
     assert "none.mp4" in missing.error_line
+
+
+class Storyteller:
+    """Takes a story and shows each frame in the brightness of its part's number."""
+
+    config = type("Config", (), {"span": 12, "fps": 25.0})
+
+    def __init__(self):
+        self.stories = []
+
+    def stream(self, num_frames, *, story, **_options):
+        self.stories.append(story)
+        frames = np.zeros((num_frames or 12, 16, 16, 3), np.uint8)
+        for number, (frame, _) in enumerate(story):
+            frames[frame:] = number
+        return iter([frames])
+
+
+@pytest.mark.parametrize(
+    ("options", "story"),
+    [
+        (["--story", "a", "--story", "b", "--story", "c"], [(0, "a"), (4, "b"), (8, "c")]),
+        (["--frames", "9", "--story", "a", "--story", "b"], [(0, "a"), (4, "b")]),
+        (["--story", "0: at 12:30", "--story", "7:b"], [(0, "at 12:30"), (7, "b")]),
+        (["--story", "only one"], [(0, "only one")]),
+    ],
+)
+def test_story_is_spread_evenly_or_begins_where_it_says(longtake, monkeypatch, tmp_path, options, story):
+    teller = Storyteller()
+    monkeypatch.setattr("longtake.load", lambda *_, **__: teller)
+    outcome = longtake("sample", "any", "--out", tmp_path / "x.npy", *options)
+    assert outcome.status == 0, outcome.err
+    assert teller.stories == [story]
+    starts = np.flatnonzero(np.diff(np.load(tmp_path / "x.npy")[:, 0, 0, 0])) + 1
+    assert starts.tolist() == [frame for frame, _ in story[1:]]
+
+
+def test_story_whose_parts_disagree_or_that_no_family_takes(longtake, monkeypatch, tiny_model, tmp_path):
+    out = tmp_path / "x.npy"
+    line = longtake("sample", tiny_model, "--out", out, "--story", "bend", "--story", "walk").error_line
+    assert line == "tiny (GloberPipeline) takes no --story"
+    assert "unexpected argument 'b'" in longtake("sample", "any", "--out", out, "--story", "a", "b").error_line
+    monkeypatch.setattr("longtake.load", lambda *_, **__: Storyteller())
+    line = longtake("sample", "any", "--out", out, "--story", "0:a", "--story", "b").error_line
+    assert line == "--story 'b' does not say at which frame it begins, but others do"
+    assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from longtake.nn.gpt import GPT, GPTCore, KVCache
+from longtake.nn.gpt import GPT, GPTCore, KVCache, undecayed_parameters
 
 VOCABULARY, BLOCK, WIDTH, HEADS = 11, 9, 12, 3
 
@@ -135,3 +135,10 @@ def test_initial_weights():
         else:
             assert abs(value.std() / 0.02 - 1) < 0.05, name
     assert not list(gpt.buffers()), "masks are not stored"
+
+
+def test_only_weights_of_linear_layers_decay(gpt):
+    undecayed = {id(parameter) for parameter in undecayed_parameters(gpt)}
+    decayed = {name for name, parameter in gpt.named_parameters() if id(parameter) not in undecayed}
+    layers = ("attention.query", "attention.key", "attention.value", "attention.proj", "mlp.0", "mlp.2")
+    assert decayed == {"head.weight"} | {f"core.blocks.{block}.{name}.weight" for block in range(2) for name in layers}

@@ -57,6 +57,17 @@ def test_clipping_closed_form():
     assert moment.item() == pytest.approx(0.1 * 0.5, rel=1e-5)
 
 
+def test_weight_decay_closed_form():
+    config = replace(CONFIG, optimizer=OptimizerConfig(lr=0.1, weight_decay=0.5))
+    stage = Regression(config)
+    # no gradient: AdamW shrinks what it decays by 1 - lr * weight_decay, and nothing else happens
+    stage.loss = lambda player, batch, step, generator: (0 * sum(p.sum() for p in stage.network.parameters()), {})
+    before = {name: value.clone() for name, value in stage.network.named_parameters()}
+    started(stage).step(0, [None])
+    for name, value in stage.network.named_parameters():
+        torch.testing.assert_close(value, before[name] * (0.95 if name.endswith("weight") else 1.0))
+
+
 @pytest.mark.parametrize(
     ("schedule", "step", "expected"),
     [

@@ -24,6 +24,7 @@ from longtake.training.interrupt import TrainingInterruptedError
 from longtake.training.reporter import Reporter
 from longtake.training.run import train_stages
 from longtake.training.run_folder import RunFolder
+from longtake.training.stage import Player
 
 SCRIPT = Path(__file__).with_name("toy_stages.py")
 STAGES = ("regression", "adversarial")
@@ -173,5 +174,15 @@ def test_other_network_is_refused(tmp_path, reporter):
     train_stage(Regression(), run, max_steps=3, reporter=reporter)
     stage = Regression()
     stage.network = torch.nn.Linear(2, 2)
+    with pytest.raises(UserError, match="step 3 does not fit these settings"):
+        train_stage(stage, run, resume=True, reporter=reporter)
+
+
+def test_moments_of_other_groups_are_refused(tmp_path, reporter):
+    """They are stored by position: without the check each parameter would go on with the moments of another."""
+    run = RunFolder(tmp_path)
+    train_stage(Regression(), run, max_steps=3, reporter=reporter)
+    stage = Regression()
+    stage.players = lambda: [Player("network", list(stage.network.parameters()), CONFIG.optimizer)]
     with pytest.raises(UserError, match="step 3 does not fit these settings"):
         train_stage(stage, run, resume=True, reporter=reporter)

@@ -53,7 +53,8 @@ class Regression(Stage):
         return {"network": self.network}
 
     def players(self):
-        return [Player("network", list(self.network.parameters()), self.config.optimizer)]
+        biases = [parameter for parameter in self.network.parameters() if parameter.ndim == 1]
+        return [Player("network", list(self.network.parameters()), self.config.optimizer, undecayed=biases)]
 
     def batches(self, first, rank, world_size):
         size, batch = self.config.batch_size, first

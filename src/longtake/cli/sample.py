@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+import math
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +22,12 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
 NUM_SHEET_COLUMNS = 8
+STORY_PART = re.compile(r"\s*(?P<frame>\d+)\s*:\s*(?P<text>.*)", re.DOTALL)
+
+Story = Annotated[
+    tyro.conf.UseAppendAction[tuple[str, ...]],
+    tyro.conf.arg(metavar="[FRAME:]TEXT", help_behavior_hint=""),
+]
 
 
 @dataclass(frozen=True)
@@ -44,14 +52,22 @@ class Sample(Command):
     """Class name or index, for a model with classes (default: drawn from the seed)."""
     prompt: OptionalText = None
     """Description of the video, for a model with captions."""
+    story: Story = ()
+    """A part of a video that changes, as its caption or class; repeat for each part. They share the video evenly, or
+    begin where they say: --story "0:a sunny day" --story "96:lightning at night"."""
     audio: OptionalPath = None
-    """Sound to make the video to, as an .npz of spectrograms, for a model with sound."""
+    """Sound to make the video to, for a model with sound: a sound file, a video, or an .npz of spectra."""
     first_clip: OptionalPath = None
     """Video to go on from, or to recreate, for a model that takes one."""
     stretch: Flag = False
     """Spread the frames over the span the model was trained on: slow motion."""
     fps: OptionalFloat = None
-    """Frames per second written to the file (default: the model's own rate); frames stay the same."""
+    """Frames per second of the file (default: the model's own rate). A GLOBER shows real time at this rate; with
+    --stretch, and from other models, the frames stay the same."""
+    speed: OptionalFloat = None
+    """How fast time goes by, for a model that can show any moment (default: 1; 0.5: slow motion)."""
+    reverse: Flag = False
+    """Play the video backwards, for a model that can make its frames in any order."""
     steps: OptionalInt = None
     """Denoising steps (default: the model's recommended number)."""
     guidance: OptionalFloat = None
@@ -91,7 +107,7 @@ class Sample(Command):
         clock = Stopwatch()
         pipe = load_pipeline(self.model, self.device)
         options = self.stream_options(pipe)
-        num_frames = (self.stop or self.frames or pipe.config.span) - self.start
+        num_frames = (self.stop or self.frames or self.default_frames(pipe)) - self.start
         fps = self.fps or pipe.config.fps
         # Made here, not one by one below: the pipeline checks its arguments at the call, so nothing is half-written.
         streams = [pipe.stream(self.frames, video=video, **options) for video in range(self.count)]
@@ -118,12 +134,23 @@ class Sample(Command):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"--{name} must be at least 1, not {value}")
-        if self.fps is not None and not self.fps > 0:
-            raise UserError(f"--fps must be above 0, not {self.fps}")
+        for name in ("fps", "speed"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise UserError(f"--{name} must be above 0, not {value}")
         if self.start < 0:
             raise UserError(f"--start must be at least 0, not {self.start}")
         if self.stop is not None and self.stop <= self.start:
             raise UserError(f"--stop must be above --start ({self.start}), not {self.stop}")
+
+    def default_frames(self, pipe: DiffusionPipeline) -> int:
+        """Return how many frames a video has if nothing is said: as many as show the span the model was trained on."""
+        from longtake.glober.timeline import frames_that_fit
+
+        if self.stretch or "fps" not in inspect.signature(pipe.stream).parameters:
+            return pipe.config.span
+        step = (self.speed or 1) * pipe.config.fps / (self.fps or pipe.config.fps)
+        return frames_that_fit(pipe.config.span, step)
 
     def stream_options(self, pipe: DiffusionPipeline) -> dict[str, Any]:
         """Return what was asked for as arguments of `pipe.stream`; raises `UserError` for what this family lacks."""
@@ -132,9 +159,12 @@ class Sample(Command):
         asked: dict[str, Any] = {
             "label": self.label,
             "prompt": self.prompt,
+            "story": read_story(self.story, self.frames or self.default_frames(pipe)) if self.story else None,
             "audio": self.audio,
             "first_clip": self.first_clip,
             "stretch": self.stretch or None,
+            "speed": self.speed,
+            "reverse": self.reverse or None,
             "num_inference_steps": self.steps,
             "guidance_scale": self.guidance,
             "mode": self.mode,
@@ -154,6 +184,8 @@ class Sample(Command):
                 raise UserError(f"{self.model} ({type(pipe).__name__}) takes no --{flag}")
         if self.first_clip is not None:
             asked["first_clip"] = read_video(self.first_clip)
+        if self.fps is not None and "fps" in taken:
+            asked["fps"] = self.fps
         return {"start": self.start, "stop": self.stop, "seed": self.seed, "chunk": self.chunk, **asked}
 
     def report(self, files: list[Path], num_frames: int, fps: float, clock: Stopwatch) -> None:
@@ -163,6 +195,19 @@ class Sample(Command):
         say(f"wrote {where}: {each}, {num_frames / fps:.2f} s at {fps:g} fps, made in {clock}")
         if self.contact_sheet is not None:
             say(f"wrote {self.contact_sheet}")
+
+
+def read_story(parts: Sequence[str], num_frames: int) -> list[tuple[int, str]]:
+    """Return the (first frame, caption or class) pairs of "FRAME:TEXT" parts, or of parts that share a video evenly.
+
+    Raises `UserError` if some say where they begin and others do not.
+    """
+    begun = [STORY_PART.fullmatch(part) for part in parts]
+    if all(begun):
+        return [(int(part["frame"]), part["text"]) for part in begun if part]
+    if any(begun):
+        raise UserError(f"--story {parts[begun.index(None)]!r} does not say at which frame it begins, but others do")
+    return [(number * num_frames // len(parts), part) for number, part in enumerate(parts)]
 
 
 def load_pipeline(model: str, device: str | None) -> DiffusionPipeline:

@@ -14,6 +14,7 @@ from longtake import recipes
 from longtake.cli.parsing import Command, Flag, OptionalInt, OptionalText, parse, wants_help
 from longtake.cli.terminal import say
 from longtake.core.errors import UserError, choose_one_of
+from longtake.tats.config import SpectrogramRecipe
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ class Train(Command):
         finished = options.out / "model"
         if (finished / "model_index.json").is_file():
             say(f"model: {finished} (longtake sample {finished} --out video.mp4)")
+        elif isinstance(self.recipe, SpectrogramRecipe) and finished.is_dir():
+            say(f"VQGAN of spectrograms: {finished} (longtake train tats_drum_64 --conditioning.stft-vqgan {finished})")
         elif finished.is_dir():  # an evaluator
             command = f"longtake evaluate --features local:{finished} --real DIR --fake DIR --out report.json"
             say(f"evaluator: {finished} ({command})")

@@ -187,6 +187,12 @@ class GPT(nn.Module):
         return F.linear(states, self.head.weight[first_token:])
 
 
+def undecayed_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """Return all parameters but the linear layers' weights: biases, norms, embeddings and positions (as minGPT)."""
+    decayed = {id(part.weight) for part in module.modules() if isinstance(part, nn.Linear)}
+    return [parameter for parameter in module.parameters() if id(parameter) not in decayed]
+
+
 def initialise(module: nn.Module) -> None:
     """Draw weights of linear layers and embeddings from N(0, 0.02^2); biases start at 0."""
     if isinstance(module, nn.Linear | nn.Embedding):

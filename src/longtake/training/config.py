@@ -24,6 +24,8 @@ class OptimizerConfig:
     """After warm-up: keep the rate, or let it fall to 0 along a half cosine that ends at the stage's `steps`."""
     clip_norm: float | None = None
     """Largest gradient norm; longer gradients are scaled down to it."""
+    eight_bit: bool = False
+    """Keep the optimizer's two moments in 8 bits each, of 32: needs bitsandbytes and a CUDA device."""
 
     def __post_init__(self) -> None:
         _require("lr", self.lr, self.lr >= 0, "at least 0")

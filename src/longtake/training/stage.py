@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Generic, Protocol, Self, TypeVar
 
@@ -37,6 +37,7 @@ class Player:
         optimizer: settings of the player's AdamW.
         every: the player steps only in every such step of the stage: steps every, 2 every, ... counted from 1.
         start: first step (from 0) in which the player may step.
+        undecayed: those of `parameters` that weight decay leaves alone.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Player:
     optimizer: OptimizerConfig
     every: int = 1
     start: int = 0
+    undecayed: list[nn.Parameter] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         assert self.parameters, f"player {self.name!r} has no parameters"

@@ -17,6 +17,7 @@ from longtake.core.errors import UserError
 from longtake.core.randomness import derive_seed
 from longtake.training.checkpoint import Checkpoint, CheckpointContents, Identity
 from longtake.training.ema import RunningMean
+from longtake.training.optimizer import adamw_class
 from longtake.training.processes import average_gradients, average_over_processes, broadcast_modules
 from longtake.training.schedule import learning_rate
 from longtake.training.stage import Player, Stage
@@ -171,9 +172,10 @@ class Trainer:
                     {key.removeprefix(prefix): v for key, v in contents.modules.items() if key.startswith(prefix)}
                 )
             for name, optimizer in self.optimizers.items():
-                # the settings are this run's, only the moments are the checkpoint's
-                saved = contents.optimizers["players"][name]
-                optimizer.load_state_dict({**optimizer.state_dict(), "state": saved["state"]})
+                # the settings are this run's, only the moments are the checkpoint's; torch compares the groups' sizes
+                own, saved = optimizer.state_dict()["param_groups"], contents.optimizers["players"][name]
+                groups = [{**a, "params": b["params"]} for a, b in zip(own, saved["param_groups"], strict=True)]
+                optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
             self.scaler.load_state_dict(contents.optimizers["scaler"])
         except (RuntimeError, KeyError, ValueError) as error:
             raise self._misfit(contents, error) from error
@@ -211,7 +213,13 @@ def name_key(name: str) -> int:
 
 def _adamw(player: Player) -> torch.optim.AdamW:
     config = player.optimizer
-    return torch.optim.AdamW(player.parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay)
+    undecayed = {id(parameter) for parameter in player.undecayed}
+    decayed = [parameter for parameter in player.parameters if id(parameter) not in undecayed]
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": player.undecayed, "weight_decay": 0.0},
+    ]
+    return adamw_class(config)([group for group in groups if group["params"]], lr=config.lr, betas=config.betas)
 
 
 def _gradients(parameters: list[nn.Parameter]) -> list[Tensor]:

@@ -17,6 +17,7 @@ shape, (90, 45, 17) for 90 frames, and that they lie in [0, 1], as 2 x - 1 is fe
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from einops import rearrange
@@ -62,15 +63,20 @@ def write_spectra(path: Path, spectra: FrameSpectra) -> None:
 
 
 def read_spectra(video: Path) -> FrameSpectra:
-    """Return the spectra of a prepared video; raise `UserError` if it has none or the file is not of that kind."""
+    """Return the spectra of a prepared video; raise `UserError` if it has none, and as `load_spectra` does."""
     path = spectra_path(video)
+    if not path.is_file():
+        raise UserError(f"{video}: has no sound features beside it ({path.name})")
+    return load_spectra(path)
+
+
+def load_spectra(path: Path) -> FrameSpectra:
+    """Return the spectra in an npz file; raise `UserError` if it is not of that kind."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             spectra = arrays["stft"]
-    except FileNotFoundError as error:
-        raise UserError(f"{video}: has no sound features beside it ({path.name})") from error
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
         raise UserError(f"{path}: is not an npz file with an array 'stft'") from error
-    if spectra.ndim != 3 or spectra.shape[1:] != (NUM_ROWS, NUM_COLUMNS):
+    if spectra.ndim != 3 or spectra.shape[1:] != (NUM_ROWS, NUM_COLUMNS) or not len(spectra):
         raise UserError(f"{path}: holds {spectra.shape}, spectra are (frames, {NUM_ROWS}, {NUM_COLUMNS})")
     return spectra.astype(np.float32, copy=False)
