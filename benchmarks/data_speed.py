@@ -3,10 +3,12 @@
     python benchmarks/data_speed.py --data ../shared/data/weizmann-actions
 
 Decoding: clips per second straight from the files, nothing kept in memory, with 0, 1 and 2 worker processes.
-Training: steps of the third stage of `glober_weizmann_64` (random weights of the recipe's sizes, so nothing has to be
-trained first), each clip decoded and encoded anew, against latents kept in memory and latents read from disk. Features
-of cached clips are kept as well, so the first steps with a cache cost more than later ones: both are stated. Seconds
-are CPU seconds of all processes, one thread each, because wall time on a shared machine says little; that is given too.
+Training: steps of the third stage of `glober_weizmann_64` and of the transformers of `tats_weizmann_64` (random weights
+of the recipes' sizes, so nothing has to be trained first). Clips are decoded and encoded anew, as in a data set that
+is larger than memory; encoded anew, the decoded videos kept in memory; or encodings are kept in memory, or read from
+disk. What is kept in memory has to be encoded when it first comes up, and GLOBER's features of cached clips always
+have to, so first steps with a cache cost more than later ones: both are stated. Seconds are CPU seconds of all
+processes, one thread each, because wall time on a shared machine says little; that is given too.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ import json
 import resource
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -28,16 +32,24 @@ from longtake.data.dataset import ClipDataset
 from longtake.data.index import VideoIndex, index_folder
 from longtake.data.loading import clip_batches
 from longtake.data.variants import EncodeSettings
-from longtake.glober import build
-from longtake.glober.config import GloberRecipe
-from longtake.glober.encode import encode_dataset
-from longtake.glober.recipes import RECIPES
-from longtake.glober.stages import GeneratorStage
+from longtake.glober import build as glober_build
+from longtake.glober import recipes as glober_recipes
+from longtake.glober.config import GeneratorConfig, GloberRecipe
+from longtake.glober.encode import encode_dataset as encode_latents
+from longtake.glober.generator_stage import GeneratorStage
+from longtake.tats import build as tats_build
+from longtake.tats import recipes as tats_recipes
+from longtake.tats.config import ROLES, TatsRecipe, TransformerConfig
+from longtake.tats.encode import encode_dataset as encode_codes
+from longtake.tats.transformer_stages import TransformerStage
 from longtake.training.processes import process_state
+from longtake.training.run import run_config
+from longtake.training.run_folder import RunFolder
+from longtake.training.stage import Stage
 from longtake.training.trainer import Trainer
 
-RECIPE = "glober_weizmann_64"
-STAGE = "generator"
+Config = TypeVar("Config", GeneratorConfig, TransformerConfig)
+PARTS = ("decoding", "glober", "tats")
 
 
 class Clock:
@@ -83,50 +95,102 @@ def decoding(index: VideoIndex, arguments: argparse.Namespace) -> list[dict[str,
     return rows
 
 
-def training(index: VideoIndex, arguments: argparse.Namespace) -> dict[str, Any]:
+def glober_training(index: VideoIndex, arguments: argparse.Namespace) -> dict[str, Any]:
     """CPU seconds per step of the DiT stage, for each source of its latents."""
-    recipe: GloberRecipe = RECIPES[RECIPE]()
+    recipe: GloberRecipe = glober_recipes.RECIPES["glober_weizmann_64"]()
     config = replace(recipe.generator, ema_decay=None)
-    with tempfile.TemporaryDirectory() as folder:
+
+    def make_stage(config: GeneratorConfig) -> GeneratorStage:
         torch.manual_seed(0)
-        frame_vae = build.frame_vae(recipe)
-        frame_vae.save_pretrained(Path(folder) / "frame_vae")
+        frame_vae = glober_build.frame_vae(recipe)
+        return GeneratorStage(
+            replace(recipe, generator=config),
+            index,
+            frame_vae,
+            glober_build.video_encoder(recipe, frame_vae),
+            glober_build.frame_decoder(recipe, frame_vae),
+            None,
+        )
+
+    with tempfile.TemporaryDirectory() as folder:
+        model, out = Path(folder) / "frame_vae", Path(folder) / "encoded"
+        make_stage(config).frame_vae.save_pretrained(model)
         settings = EncodeSettings(arguments.variants, recipe.size, config.augment, config.seed)
         clock = Clock()
-        report = encode_dataset(str(Path(folder) / "frame_vae"), index.root, Path(folder) / "encoded", settings)
-        encode_seconds, _ = clock.read()
-        sources = {
-            "encoded anew": replace(config, cached_variants=0, encoded=None),
-            "in memory": replace(config, cached_variants=arguments.variants, encoded=None),
-            "from disk": replace(config, cached_variants=0, encoded=str(Path(folder) / "encoded")),
+        report = encode_latents(str(model), index.root, out, settings)
+        encoding_seconds, _ = clock.read()
+        return {
+            "recipe": "glober_weizmann_64",
+            "encoding_cpu_seconds": round(encoding_seconds, 2),
+            "encoding_mb": round(report.num_bytes / 1e6, 2),
+            **compare_sources(make_stage, config, out, arguments),
         }
-        rows = {
-            name: step_seconds(replace(recipe, generator=changed), index, arguments)
-            for name, changed in sources.items()
+
+
+def tats_training(index: VideoIndex, arguments: argparse.Namespace) -> dict[str, Any]:
+    """CPU seconds per step of each transformer's stage, for each source of its codes."""
+    recipe: TatsRecipe = tats_recipes.RECIPES["tats_weizmann_64"]()
+
+    def make_stage(role: str, config: TransformerConfig) -> TransformerStage:
+        torch.manual_seed(0)
+        return TransformerStage(role, replace(recipe, **{role: config}), index, tats_build.vqgan(recipe))
+
+    with tempfile.TemporaryDirectory() as folder:
+        run, out = RunFolder(Path(folder) / "run"), Path(folder) / "encoded"
+        run.start(run_config(recipe, "tats_weizmann_64", index.root), resume=False)
+        torch.manual_seed(0)
+        tats_build.vqgan(recipe).save_pretrained(run.components / "vqgan" / "vqgan")
+        clock = Clock()
+        report = encode_codes(str(run.path), index.root, out, EncodeSettings(arguments.variants))
+        encoding_seconds, _ = clock.read()
+        return {
+            "recipe": "tats_weizmann_64",
+            "encoding_cpu_seconds": round(encoding_seconds, 2),
+            "encoding_mb": round(report.num_bytes / 1e6, 2),
+            "stages": {
+                role: compare_sources(
+                    partial(make_stage, role), replace(getattr(recipe, role), ema_decay=None), out, arguments
+                )
+                for role in ROLES
+            },
         }
-    anew, disk = rows["encoded anew"], rows["from disk"]
+
+
+def compare_sources(
+    make_stage: Callable[[Config], GeneratorStage | TransformerStage],
+    config: Config,
+    encoded: Path,
+    arguments: argparse.Namespace,
+) -> dict[str, Any]:
+    """CPU seconds per step for each source of the encodings, and what reading them from disk gains."""
+    anew = replace(config, cached_variants=0, encoded=None)
+    sources = {
+        "decoded and encoded anew": anew,
+        "encoded anew": anew,
+        "in memory": replace(config, cached_variants=arguments.variants, encoded=None),
+        "from disk": replace(config, cached_variants=0, encoded=str(encoded)),
+    }
+    rows = {}
+    for name, changed in sources.items():
+        stage = make_stage(changed)
+        if name == "decoded and encoded anew":
+            stage.dataset.cache_bytes = 0
+        rows[name] = step_seconds(stage, arguments)
+    disk = rows["from disk"]
     return {
-        "recipe": RECIPE,
-        "stage": STAGE,
         "batch_size": config.batch_size,
         "variants": arguments.variants,
-        "encoding_cpu_seconds": round(encode_seconds, 2),
-        "encoding_mb": round(report.num_bytes / 1e6, 2),
         "cpu_seconds_per_step": rows,
         "times_faster_from_disk": {
-            "first steps": round(anew["first steps"] / disk["first steps"], 2),
-            "later steps": round(anew["later steps"] / disk["later steps"], 2),
+            name: {steps: round(row[steps] / disk[steps], 2) for steps in row}
+            for name, row in rows.items()
+            if name.endswith("anew")
         },
     }
 
 
-def step_seconds(recipe: GloberRecipe, index: VideoIndex, arguments: argparse.Namespace) -> dict[str, float]:
+def step_seconds(stage: Stage, arguments: argparse.Namespace) -> dict[str, float]:
     """CPU seconds of one of the first steps, and of one after `--warm-up` steps."""
-    torch.manual_seed(0)
-    frame_vae = build.frame_vae(recipe)
-    stage = GeneratorStage(
-        recipe, index, frame_vae, build.video_encoder(recipe, frame_vae), build.frame_decoder(recipe, frame_vae), None
-    )
     trainer = Trainer(stage, process_state())
     trainer.begin(None)
     batches = stage.batches(0, 0, 1)
@@ -137,11 +201,10 @@ def step_seconds(recipe: GloberRecipe, index: VideoIndex, arguments: argparse.Na
             trainer.step(step, [next(batches)])
         return clock.read()[0] / arguments.steps
 
-    early = late = measure(0)
-    if stage.config.cached_variants or stage.config.encoded:
-        for step in range(arguments.steps, arguments.warm_up):
-            trainer.step(step, [next(batches)])
-        late = measure(max(arguments.steps, arguments.warm_up))
+    early = measure(0)
+    for step in range(arguments.steps, arguments.warm_up):
+        trainer.step(step, [next(batches)])
+    late = measure(max(arguments.steps, arguments.warm_up))
     return {"first steps": round(early, 4), "later steps": round(late, 4)}
 
 
@@ -149,6 +212,7 @@ def main() -> None:
     """Print the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of videos, in one folder per class")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure")
     parser.add_argument("--frames", type=int, default=16, help="of a clip, when decoding")
     parser.add_argument("--size", type=int, default=64, help="of a clip's frames, when decoding")
     parser.add_argument("--batch-size", type=int, default=8, help="when decoding")
@@ -160,19 +224,19 @@ def main() -> None:
 
     torch.set_num_threads(1)
     index = index_folder(arguments.data)
-    report = {
+    report: dict[str, Any] = {
         "data": arguments.data.name,
         "videos": len(index.entries),
         "device": "CPU, one thread per process",
         "torch": torch.__version__,
-        "decoding": {
-            "frames": arguments.frames,
-            "size": arguments.size,
-            "batch_size": arguments.batch_size,
-            "workers": decoding(index, arguments),
-        },
-        "training": training(index, arguments),
     }
+    if "decoding" in arguments.parts:
+        settings = {name: getattr(arguments, name) for name in ("frames", "size", "batch_size")}
+        report["decoding"] = {**settings, "workers": decoding(index, arguments)}
+    if "glober" in arguments.parts:
+        report["glober"] = glober_training(index, arguments)
+    if "tats" in arguments.parts:
+        report["tats"] = tats_training(index, arguments)
     print(json.dumps(report, indent=2))
 
 

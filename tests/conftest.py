@@ -22,9 +22,16 @@ def randomise(*networks: nn.Module) -> None:
 
 @pytest.fixture(scope="session")
 def build_glober() -> Callable[..., Any]:
-    """Return `build(captions=False, text_decoder=False, **settings)`, which makes a random 16x16 `GloberPipeline`."""
+    """Return `build(captions=False, text_decoder=False, ...)`, which makes a random 16x16 `GloberPipeline`."""
 
-    def build(*, captions: bool = False, text_decoder: bool = False, prediction: str = "v_prediction", **settings):
+    def build(
+        *,
+        captions: bool = False,
+        text_decoder: bool = False,
+        endless: bool = False,
+        prediction: str = "v_prediction",
+        **settings,
+    ):
         from longtake.glober.condition import GloberLabelEncoder, GloberTextEncoder
         from longtake.glober.feature_generator import GloberFeatureGenerator
         from longtake.glober.frame_decoder import GloberFrameDecoder
@@ -52,7 +59,13 @@ def build_glober() -> Callable[..., Any]:
                 index_modulation="scale_shift",  # with so few channels group norm would undo an added index
             )
             feature_generator = GloberFeatureGenerator(
-                feature_channels=4, feature_size=4, hidden_size=16, depth=1, num_heads=2, context_dim=8
+                feature_channels=4,
+                feature_size=4,
+                hidden_size=16,
+                depth=1,
+                num_heads=2,
+                context_dim=8,
+                previous_window=endless,
             )
             feature_generator.feature_mean.fill_(0.5)
             feature_generator.feature_std.fill_(2)

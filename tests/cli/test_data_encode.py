@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -25,6 +26,22 @@ def test_encode_then_again_then_more(longtake, videos, model, tmp_path):
     assert "whose augment is mirror=True, zoom=0.1, not none" in longtake(*encode).error_line
 
 
+def test_codes_for_the_transformers_of_a_run(longtake, videos, tmp_path):
+    from longtake.tats.config import TatsRecipe, TransformerConfig
+    from longtake.tats.vqgan import TatsVQGAN
+
+    run, out = tmp_path / "run", tmp_path / "codes"
+    recipe = TatsRecipe(size=8, transformer=TransformerConfig(num_latents=2))
+    TatsVQGAN(base_channels=4, num_codes=8, code_dim=4).save_pretrained(run / "components" / "vqgan" / "vqgan")
+    config = {"family": "tats", "settings": dataclasses.asdict(recipe)}
+    (run / "config.json").write_text(json.dumps(config))
+    outcome = longtake("data", "encode", run, "--data", videos, "--out", out, "--variants", 2, "--device", "cpu")
+    assert outcome.status == 0
+    assert outcome.out.startswith(f"wrote {out}: 3 videos x 2, 0.0 MB; 6 encoded now, in ")
+    index = json.loads((out / "transformer" / "index.json").read_text())
+    assert index["encoding"]["content"] == "codes of 8 frames with sample_step 1, latent_step 1"
+
+
 def test_broken_videos_are_named_and_left_out(longtake, videos, model, tmp_path):
     (videos / "walk" / "broken.npy").write_bytes(b"broken")
     content = bytearray((videos / "walk" / "a.mp4").read_bytes())
@@ -49,6 +66,9 @@ def test_wrong_options_and_models(longtake, videos, tmp_path):
     assert "augment zoom is 2" in longtake("data", "encode", "m", *rest, "--augment.zoom", 2).error_line
     run = tmp_path / "run"
     run.mkdir()
-    (run / "config.json").write_text(json.dumps({"family": "tats", "settings": {}}))
-    assert "is a tats model; videos are encoded for glober" in longtake("data", "encode", run, *rest).error_line
+    (run / "config.json").write_text(json.dumps({"family": "recall", "settings": {}}))
+    assert "is a recall model; videos are encoded for glober, tats" in longtake("data", "encode", run, *rest).error_line
+    for config in ({"family": "tats", "settings": {}}, {"_class_name": "TatsVQGAN"}):
+        (run / "config.json").write_text(json.dumps(config))
+        assert "is no run folder" in longtake("data", "encode", run, *rest).error_line
     assert not (tmp_path / "out").exists()

@@ -12,7 +12,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from toy_glober import RECIPE, changed, random_frame_vae, wake_up, write_index
 
-from longtake.glober.stages import AutoencoderStage, GeneratorStage
+from longtake.glober.generator_stage import GeneratorStage
+from longtake.glober.stages import AutoencoderStage
 
 
 @pytest.fixture

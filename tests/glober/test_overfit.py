@@ -9,7 +9,8 @@ import pytest
 import torch
 from toy_glober import RECIPE, begun, changed, few_statistics, take_steps, write_index
 
-from longtake.glober.stages import AutoencoderStage, FrameVAEStage, GeneratorStage
+from longtake.glober.generator_stage import GeneratorStage
+from longtake.glober.stages import AutoencoderStage, FrameVAEStage
 from longtake.training.config import OptimizerConfig
 
 pytestmark = pytest.mark.usefixtures("on_cpu")

@@ -1,4 +1,4 @@
-"""Guidance, schedulers, the denoising loop, time indexes and frame noise, against closed forms."""
+"""Guidance, schedulers, the denoising loop and frame noise, against closed forms."""
 
 import numpy as np
 import pytest
@@ -94,14 +94,6 @@ def test_guidance_is_e_u_plus_s_times_the_difference_in_one_pass(scale):
     guided = sampling.with_guidance(predict, scale)(NOISE, torch.tensor([5, 6, 7]))
     torch.testing.assert_close(guided, scale * 2 * NOISE + torch.tensor([5.0, 6.0, 7.0]).view(-1, 1, 1, 1))
     assert calls == [6]
-
-
-def test_time_indexes_of_real_time_and_of_slow_motion():
-    assert sampling.frame_indexes(range(3), 3, 64, stretch=False).tolist() == [0, 1 / 64, 2 / 64]
-    assert sampling.frame_indexes(range(500, 502), 1024, 64, stretch=True).tolist() == [500 / 1024, 501 / 1024]
-    assert sampling.frame_indexes([0, 1], 2, 64, stretch=True).tolist() == [0, 0.5]
-    with pytest.raises(UserError, match="--stretch"):
-        sampling.frame_indexes(range(65), 65, 64, stretch=False)
 
 
 def test_shared_noise_has_unit_variance_and_the_stated_covariance():

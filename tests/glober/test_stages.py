@@ -10,7 +10,7 @@ import pytest
 import torch
 from toy_glober import RECIPE, begun, latent_batch, same, snapshot, take_steps
 
-from longtake.glober import losses, stages
+from longtake.glober import generator_stage, losses
 from longtake.glober.draws import draw_kept, draw_targets
 from longtake.glober.frame_vae import decode_frames
 
@@ -240,7 +240,7 @@ def test_the_discriminator_has_no_running_mean(build_autoencoder):
 @pytest.mark.parametrize("reads_condition", [False, True])
 def test_frozen_networks_stay_frozen(build_autoencoder, build_generator, reads_condition):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages, "NUM_STATISTICS_CLIPS", 4)
+        patch.setattr(generator_stage, "NUM_STATISTICS_CLIPS", 4)
         for build in (build_autoencoder, build_generator):
             stage = build(autoencoder__decoder__reads_condition=reads_condition)
             trainer = begun(stage)

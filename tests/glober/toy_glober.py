@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from longtake.data.index import VideoIndex, index_folder
-from longtake.glober import stages
+from longtake.glober import generator_stage, stages
 from longtake.glober.config import (
     AutoencoderConfig,
     DiscriminatorConfig,
@@ -188,7 +188,7 @@ def same(first: list[torch.Tensor], second: list[torch.Tensor]) -> bool:
 def few_statistics() -> Iterator[None]:
     """Measure features and latents on 32 clips."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages, "NUM_STATISTICS_CLIPS", 32)
+        patch.setattr(generator_stage, "NUM_STATISTICS_CLIPS", 32)
         patch.setattr(stages, "NUM_STATISTICS_FRAMES", 32)
         yield
 
@@ -211,9 +211,9 @@ def short_recipe() -> GloberRecipe:
 
 def hang_in(stage_name: str, step: int) -> None:
     """Make a stage of that name stop for ever in `step`, so that it can be killed before it gets any further."""
-    kind = {kind.name: kind for kind in (stages.FrameVAEStage, stages.AutoencoderStage, stages.GeneratorStage)}[
-        stage_name
-    ]
+    kind = {
+        kind.name: kind for kind in (stages.FrameVAEStage, stages.AutoencoderStage, generator_stage.GeneratorStage)
+    }[stage_name]
     loss = kind.loss
 
     def hanging(self, player, batch, current, generator):

@@ -17,9 +17,9 @@ from longtake.core.errors import UserError
 from longtake.data.config import AugmentConfig
 
 # family -> its module with a function `encode_dataset`
-ENCODERS = {"glober": "longtake.glober.encode"}
+ENCODERS = {"glober": "longtake.glober.encode", "tats": "longtake.tats.encode"}
 # diffusers class of a lone autoencoder -> the family that trains on its encodings
-AUTOENCODERS = {"AutoencoderKL": "glober"}
+AUTOENCODERS = {"AutoencoderKL": "glober", "TatsVQGAN": "tats"}
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,14 @@ class DataEncode(Command):
     """Encode every video of a folder once, with a trained autoencoder, for later stages to train on."""
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
-    """A run folder whose first stage is trained, a pipeline folder, a shipped model's name, or an autoencoder's
-    folder. Of a run, size, changes and seed are those of its recipe."""
+    """A run folder whose first stage is trained; for GLOBER also a pipeline folder, a shipped model's name, or an
+    autoencoder's folder. Of a run, size, changes and seed are those of its recipe."""
     data: Path
     """Folder of videos."""
     out: Path
-    """Folder for the encodings: give it to training as --autoencoder.encoded and --generator.encoded. An interrupted
-    command goes on where it stopped."""
+    """Folder for the encodings: give it to training as --autoencoder.encoded and --generator.encoded (GLOBER), or
+    --transformer.encoded, --sparse.encoded, --interpolation.encoded (TATS). An interrupted command goes on where it
+    stopped."""
     variants: int = 1
     """How often each video is encoded, each time changed anew by --augment."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)

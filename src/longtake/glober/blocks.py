@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -189,11 +190,23 @@ def per_frame(block: nn.Module, x: Float[Tensor, "b c t h w"]) -> Float[Tensor, 
     return rearrange(frames, "(b t) c h w -> b c t h w", b=x.shape[0])
 
 
+def run_block(owner: nn.Module, block: nn.Module, *inputs: Tensor | int | None) -> Tensor:
+    """Run a block of `owner`; under gradient checkpointing nothing within it is kept for the backward pass.
+
+    diffusers' `enable_gradient_checkpointing` switches it on for every module with the two attributes.
+    """
+    if owner.gradient_checkpointing and torch.is_grad_enabled():
+        checkpoint: Any = owner._gradient_checkpointing_func
+        return checkpoint(block, *inputs)
+    return block(*inputs)
+
+
 class Level(nn.Module):
     """The blocks at one resolution, behind the 3x3x3 convolution that halves height and width and keeps every frame."""
 
     def __init__(self, blocks: Sequence[nn.Module], downsampled_channels: int | None) -> None:
         super().__init__()
+        self.gradient_checkpointing = False
         self.downsample: nn.Conv3d | None = None
         if downsampled_channels is not None:
             self.downsample = nn.Conv3d(downsampled_channels, downsampled_channels, 3, stride=(1, 2, 2), padding=1)
@@ -201,7 +214,10 @@ class Level(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b d t h2 w2"]:
         """Downsample, then run the blocks."""
-        return self.blocks(x if self.downsample is None else self.downsample(x))
+        x = x if self.downsample is None else self.downsample(x)
+        for block in self.blocks:
+            x = run_block(self, block, x)
+        return x
 
 
 def build_levels(

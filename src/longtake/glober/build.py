@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import statistics
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, ModelMixin
 
 from longtake.core.errors import UserError
 from longtake.data.index import VideoIndex
+from longtake.glober import pretrained
 from longtake.glober.condition import GloberLabelEncoder, GloberTextEncoder
 from longtake.glober.config import GloberRecipe
 from longtake.glober.discriminator import GloberDiscriminator
+from longtake.glober.endless import hop_of
 from longtake.glober.feature_generator import GloberFeatureGenerator
 from longtake.glober.frame_decoder import GloberFrameDecoder
 from longtake.glober.frame_vae import build_frame_vae
 from longtake.glober.pipeline import GloberPipeline
 from longtake.glober.sampling import build_scheduler
+from longtake.glober.text_encoder import ConditionEncoder, check_clip, prompt_table, read_clip
 from longtake.glober.video_encoder import GloberVideoEncoder
+from longtake.models import find_folder, read_index
+from longtake.training.optimizer import check_optimizer
 
 TEXT_ENCODER_DEPTH = 2
 TEXT_ENCODER_HEAD_DIM = 32
+PREVIOUS_WEIGHT = "previous_embedding.weight"  # what makes a feature generator endless
 
 
 def check(recipe: GloberRecipe, index: VideoIndex) -> None:
@@ -36,21 +44,68 @@ def check(recipe: GloberRecipe, index: VideoIndex) -> None:
         raise UserError(f"num_targets is {recipe.autoencoder.num_targets}; it must be 1 to {recipe.span} (the span)")
     if recipe.autoencoder.cra_weight and recipe.autoencoder.num_targets < 2:
         raise UserError("the CRA loss pairs frames, so num_targets must be at least 2 (or set cra_weight to 0)")
+    check_windows(recipe)
+    check_condition(recipe, index)
+    if recipe.autoencoder.decoder.pretrained and not recipe.autoencoder.pretrained:
+        pretrained.check_unet(recipe.autoencoder.decoder.pretrained)
+    for config in (recipe.frame_vae, recipe.autoencoder, recipe.autoencoder.discriminator, recipe.generator):
+        check_optimizer(config.optimizer)
     with torch.device("meta"):
         vae = frame_vae(recipe)
-        video_encoder(recipe, vae)
-        frame_decoder(recipe, vae)
+        networks = {"video_encoder": video_encoder(recipe, vae), "frame_decoder": frame_decoder(recipe, vae)}
         feature_generator(recipe, vae)
-        condition_encoder(recipe, index)
+        if not recipe.text_encoder:
+            condition_encoder(recipe, index)
         if recipe.autoencoder.cra_weight:
             discriminator(recipe, vae)
+    if recipe.autoencoder.pretrained:
+        check_pretrained(recipe, find_folder(recipe.autoencoder.pretrained), networks)
+
+
+def check_windows(recipe: GloberRecipe) -> None:
+    """Raise `UserError` if a chain of windows is wanted and cannot be trained."""
+    config = recipe.generator
+    if not config.previous_window:
+        return
+    hop_of(recipe.span)
+    if not (config.cached_variants or config.encoded):
+        raise UserError("previous_window needs whole videos as latents: set cached_variants or encoded")
+    if not 0 < config.previous_dropout <= 1:
+        raise UserError(f"previous_dropout is {config.previous_dropout}; it must be above 0, and at most 1")
+
+
+def check_pretrained(recipe: GloberRecipe, folder: Path, networks: Mapping[str, ModelMixin]) -> None:
+    """Raise `UserError` if the networks that are used as they are differ from what the recipe describes."""
+    index = read_index(folder)
+    pairs = [(name, getattr(recipe, name), index.get(name)) for name in ("span", "keyframes")]
+    for part, network in networks.items():
+        saved = network.load_config(folder / part)
+        pairs += [(name, value, saved.get(name, value)) for name, value in network.config.items() if name[0] != "_"]
+    for name, wanted, found in pairs:
+        if json.dumps(wanted) != json.dumps(found):
+            raise UserError(f"{folder} does not fit the recipe: its {name} is {found}, not {wanted}")
+
+
+def start_from(folder: Path, networks: Mapping[str, ModelMixin]) -> None:
+    """Load the weights of a trained pipeline's parts into networks of the same names.
+
+    What only a network with `previous_window` has stays as it is. Raises `UserError` if anything else does not fit.
+    """
+    for name, network in networks.items():
+        try:
+            weights = type(network).from_pretrained(folder / name).state_dict()
+            missing, unexpected = network.load_state_dict(weights, strict=False)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise UserError(f"cannot start from {folder / name}: {' '.join(str(error).split())}") from error
+        for key in (*(key for key in missing if key != PREVIOUS_WEIGHT), *unexpected):
+            raise UserError(f"cannot start from {folder / name}: one of the two networks has no {key}")
 
 
 def frame_vae(recipe: GloberRecipe) -> AutoencoderKL:
     """The frame VAE in its shape, untrained: the recipe's own, or as the pretrained folder describes it."""
-    config = recipe.frame_vae
-    if config.pretrained:
-        return AutoencoderKL.from_config(_pretrained_config(config.pretrained))
+    config, folder = recipe.frame_vae, frame_vae_folder(recipe)
+    if folder:
+        return pretrained.frame_vae_shape(folder)
     return build_frame_vae(
         config.block_out_channels,
         config.layers_per_block,
@@ -60,22 +115,11 @@ def frame_vae(recipe: GloberRecipe) -> AutoencoderKL:
     )
 
 
-def _pretrained_config(folder: str) -> dict[str, Any]:
-    if not (Path(folder) / "config.json").is_file():
-        raise UserError(f"no frame VAE in {folder}: give a diffusers folder of one with --frame-vae.pretrained DIR")
-    try:
-        return AutoencoderKL.load_config(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot load the frame VAE in {folder}: {' '.join(str(error).split())}") from error
-
-
-def pretrained_frame_vae(folder: str) -> AutoencoderKL:
-    """Load a frame VAE from a diffusers folder. Raises `UserError` if there is none: random weights would train on."""
-    _pretrained_config(folder)
-    try:
-        return AutoencoderKL.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot load the frame VAE in {folder}: {' '.join(str(error).split())}") from error
+def frame_vae_folder(recipe: GloberRecipe) -> str | None:
+    """Folder or checkpoint of the frame VAE that is used as it is; None if it is to be trained."""
+    if recipe.autoencoder.pretrained:
+        return str(find_folder(recipe.autoencoder.pretrained) / "frame_vae")
+    return recipe.frame_vae.pretrained
 
 
 def latent_size(recipe: GloberRecipe, frame_vae: AutoencoderKL) -> int:
@@ -145,25 +189,53 @@ def discriminator(recipe: GloberRecipe, frame_vae: AutoencoderKL) -> GloberDiscr
     )
 
 
-def condition_encoder(recipe: GloberRecipe, index: VideoIndex) -> GloberLabelEncoder | GloberTextEncoder:
-    """The untrained encoder of labels or captions; without a condition it knows the null condition alone.
+def conditioned(recipe: GloberRecipe, index: VideoIndex) -> VideoIndex:
+    """Return the videos as the recipe's condition sees them: under one prompt for all, that prompt is their class."""
+    if recipe.condition != "prompt":
+        return index
+    entries = tuple(replace(entry, label=0) for entry in index.entries)
+    return replace(index, entries=entries, classes=(recipe.prompt,))
 
-    Raises `UserError` if the data has no classes, or no captions, where the recipe needs them.
+
+def condition_encoder(recipe: GloberRecipe, index: VideoIndex) -> ConditionEncoder:
+    """The encoder of labels or captions; without a condition it knows the null condition alone.
+
+    Untrained; or frozen, with a pretrained text encoder: that one for captions, and a table of its states for the
+    names of classes or the prompt. Raises `UserError` as `check_condition` does.
     """
+    check_condition(recipe, index)
+    if recipe.text_encoder:
+        clip = read_clip(recipe.text_encoder)
+        return (
+            clip if recipe.condition == "caption" else prompt_table(clip, index.classes if has_classes(recipe) else ())
+        )
     if recipe.condition == "caption":
-        if not any(entry.text for entry in index.entries):
-            raise UserError(
-                f"the recipe needs captions, but {index.root} has none (captions.json, captions.csv, metadata.jsonl); "
-                "train without with --condition none"
-            )
         num_heads = max(1, recipe.condition_dim // TEXT_ENCODER_HEAD_DIM)
         return GloberTextEncoder(recipe.condition_dim, TEXT_ENCODER_DEPTH, num_heads)
+    return GloberLabelEncoder(len(index.classes) if has_classes(recipe) else 0, recipe.condition_dim)
+
+
+def has_classes(recipe: GloberRecipe) -> bool:
+    """Whether the model is steered by a choice among known texts (see `conditioned`)."""
+    return recipe.condition in ("label", "prompt")
+
+
+def check_condition(recipe: GloberRecipe, index: VideoIndex) -> None:
+    """Raise `UserError` if the data or the text encoder lack what the recipe's condition needs."""
+    if recipe.text_encoder:
+        check_clip(recipe.text_encoder, recipe.condition_dim)
+    if recipe.condition == "prompt" and not (recipe.prompt and recipe.text_encoder):
+        raise UserError("condition prompt needs the text and its encoder: --prompt TEXT --text-encoder DIR")
+    if recipe.condition == "caption" and not any(entry.text for entry in index.entries):
+        raise UserError(
+            f"the recipe needs captions, but {index.root} has none (captions.json, captions.csv, metadata.jsonl); "
+            "train without with --condition none"
+        )
     if recipe.condition == "label" and not index.classes:
         raise UserError(
             f"the recipe needs classes, but {index.root} has no sub-folders (a video's folder is its class); "
             "train without with --condition none"
         )
-    return GloberLabelEncoder(len(index.classes) if recipe.condition == "label" else 0, recipe.condition_dim)
 
 
 def feature_generator(recipe: GloberRecipe, frame_vae: AutoencoderKL) -> GloberFeatureGenerator:
@@ -177,6 +249,7 @@ def feature_generator(recipe: GloberRecipe, frame_vae: AutoencoderKL) -> GloberF
         num_heads=config.num_heads,
         context_dim=recipe.condition_dim,
         shared_modulation=config.shared_modulation,
+        previous_window=config.previous_window,
     )
 
 
@@ -187,7 +260,7 @@ def pipeline(
     video_encoder: GloberVideoEncoder,
     frame_decoder: GloberFrameDecoder,
     feature_generator: GloberFeatureGenerator | None,
-    condition_encoder: GloberLabelEncoder | GloberTextEncoder,
+    condition_encoder: ConditionEncoder,
 ) -> GloberPipeline:
     """Put trained networks together; without a feature generator the pipeline only reconstructs."""
     sampling = recipe.sampling
@@ -202,10 +275,11 @@ def pipeline(
         span=recipe.span,
         keyframes=recipe.keyframes,
         fps=statistics.median(entry.info.fps for entry in index.entries),
-        classes=index.classes if recipe.condition == "label" else None,
+        classes=index.classes if has_classes(recipe) else None,
         num_inference_steps=sampling.num_inference_steps,
         feature_inference_steps=sampling.feature_inference_steps,
         guidance_scale=sampling.guidance_scale,
         decoder_guidance_scale=sampling.decoder_guidance_scale,
+        decoder_feature_guidance_scale=sampling.decoder_feature_guidance_scale,
         shared_noise=sampling.shared_noise,
     )

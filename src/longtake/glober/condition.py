@@ -1,7 +1,7 @@
-"""Small trainable condition encoders: class label or text -> tokens for the generator and the frame decoder.
+"""Small condition encoders: class label or text -> tokens for the generator and the frame decoder.
 
-They stand in for the paper's frozen CLIP text encoder where there is none. Label -1 and text "" are the null
-condition of classifier-free guidance, learned with the rest.
+Trained, they stand in for the paper's frozen CLIP text encoder (`text_encoder.py`) where there is none. Label -1 and
+text "" are the null condition of classifier-free guidance, learned with the rest.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -21,19 +22,20 @@ NUM_BYTES = 256
 
 
 class GloberLabelEncoder(ModelMixin, ConfigMixin):
-    """Class label -> one token.
+    """Class label -> tokens: one that is learned, or a text encoder's states of the class's prompt.
 
     Args:
         num_classes: number of classes.
-        dim: channels of the token.
+        dim: channels of a token.
+        num_tokens: tokens of a class.
     """
 
     @register_to_config
-    def __init__(self, num_classes: int, dim: int) -> None:
+    def __init__(self, num_classes: int, dim: int, num_tokens: int = 1) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(num_classes + 1, dim)
+        self.embedding = nn.Embedding(num_classes + 1, num_tokens * dim)
 
-    def encode(self, labels: Int[Tensor, " b"]) -> Float[Tensor, "b 1 d"]:
+    def encode(self, labels: Int[Tensor, " b"]) -> Float[Tensor, "b l d"]:
         """Return the tokens of class labels; -1 is the null condition. Raises `UserError` for any other label."""
         num_classes = self.config.num_classes
         outside = labels[(labels < -1) | (labels >= num_classes)]
@@ -41,9 +43,10 @@ class GloberLabelEncoder(ModelMixin, ConfigMixin):
             raise UserError(f"label {int(outside[0])} is not among the {num_classes} classes (0 to {num_classes - 1})")
         return self(labels)
 
-    def forward(self, labels: Int[Tensor, " b"]) -> Float[Tensor, "b 1 d"]:
+    def forward(self, labels: Int[Tensor, " b"]) -> Float[Tensor, "b l d"]:
         """Return the tokens of class labels, unchecked."""
-        return self.embedding(torch.where(labels < 0, self.config.num_classes, labels))[:, None]
+        tokens = self.embedding(torch.where(labels < 0, self.config.num_classes, labels))
+        return rearrange(tokens, "b (l d) -> b l d", l=self.config.num_tokens)
 
 
 class TextBlock(nn.Module):

@@ -44,6 +44,9 @@ class VideoEncoderConfig:
 class FrameDecoderConfig:
     """The UNet that renders one frame from the global feature and a time index."""
 
+    pretrained: str | None = None
+    """Stable Diffusion v1's UNet to start from: a diffusers folder of it or of a whole pipeline, or an original
+    checkpoint. Every tensor of the same name and shape is taken over, the others are named."""
     block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)
     """Channels of each level."""
     layers_per_block: int = 2
@@ -89,7 +92,8 @@ class FrameVAEConfig(StageConfig):
     """Stage 1: the image autoencoder of single frames. Trained here, or pretrained and frozen."""
 
     pretrained: str | None = None
-    """Folder of a diffusers `AutoencoderKL` to use as it is; the stage then trains nothing."""
+    """A KL autoencoder to use as it is, such as Stable Diffusion's: a diffusers folder of it or of a whole pipeline, or
+    an original checkpoint (.safetensors or .ckpt); the stage then trains nothing."""
     block_out_channels: tuple[int, ...] = (128, 256, 512, 512)
     """Channels of each level; each further level halves the resolution."""
     layers_per_block: int = 2
@@ -110,6 +114,9 @@ class FrameVAEConfig(StageConfig):
 class AutoencoderConfig(StageConfig):
     """Stage 2: video encoder and frame decoder, with the CRA discriminator against them."""
 
+    pretrained: str | None = None
+    """A trained GLOBER (shipped model, pipeline or run folder) whose frame VAE, video encoder and frame decoder to use
+    as they are; this stage and the frame VAE's then train nothing."""
     encoder: VideoEncoderConfig = field(default_factory=VideoEncoderConfig)
     """The video encoder."""
     decoder: FrameDecoderConfig = field(default_factory=FrameDecoderConfig)
@@ -130,6 +137,9 @@ class AutoencoderConfig(StageConfig):
     """Share of clips whose keyframe latents are zeroed, so that the decoder can be guided."""
     condition_dropout: float = 0.1
     """Share of clips whose text or label is dropped, independent of `feature_dropout`."""
+    gradient_checkpointing: bool = False
+    """Compute what lies within the networks' blocks again for the gradient, instead of keeping it: less memory, more
+    time."""
     cached_variants: int = 0
     """Encode every video at most this many times, each time augmented anew, and train on those latents, kept in
     memory (for small sets); 0: decode, augment and encode every clip anew."""
@@ -159,6 +169,19 @@ class GeneratorConfig(StageConfig):
     their proportions; each channel's own; or nothing at all, mean included (the authors)."""
     condition_dropout: float = 0.1
     """Share of samples whose text or label is dropped."""
+    gradient_checkpointing: bool = False
+    """As in the autoencoder stage."""
+    previous_window: bool = False
+    """Make features in a chain, each window overlapping the one before by half, for videos of any length in real time
+    (not in the paper; needs cached or encoded latents)."""
+    previous_dropout: float = 0.25
+    """With `previous_window`: share of clips that stand alone, from which first windows are learned."""
+    previous_noise: float = 0.3
+    """With `previous_window`: largest standard deviation of the noise on the (normalised) feature before, against
+    errors that add up along the chain."""
+    init: str | None = None
+    """A trained GLOBER whose generator (and label or text encoder) training starts from; what that lacks starts at
+    zero."""
     cached_variants: int = 0
     """As in the autoencoder stage; features are then kept in memory as well."""
     encoded: str | None = None
@@ -179,6 +202,9 @@ class SamplingConfig:
     """Classifier-free guidance of the feature generator."""
     decoder_guidance_scale: float = 3.0
     """Classifier-free guidance of the frame decoder, text and feature dropped together."""
+    decoder_feature_guidance_scale: float = 0.0
+    """Further guidance of the frame decoder, the feature alone dropped, in a third pass (the paper: 0; the authors'
+    later code: 3)."""
     shared_noise: float = 0.0
     """Share of the variance of the frame noise that all frames of a video have in common (the paper: 0)."""
 
@@ -195,8 +221,14 @@ class GloberRecipe:
     """Frames of a clip that the video encoder sees."""
     short_videos: Literal["leave_out", "reflect"] = "leave_out"
     """Videos with fewer frames than `span`: leave them out, or go on backwards from their last frame."""
-    condition: Literal["none", "label", "caption"] = "none"
-    """What steers the video: nothing, the class of the video's folder, or its caption."""
+    condition: Literal["none", "label", "caption", "prompt"] = "none"
+    """What steers the video: nothing, the class of the video's folder, its caption, or `prompt` for all videos (what
+    the paper calls unconditional)."""
+    prompt: str = ""
+    """The text of every video, with condition prompt."""
+    text_encoder: str | None = None
+    """Transformers folder of a CLIP text encoder, or of a whole diffusers pipeline: it encodes captions, class names or
+    the prompt, and stays as it is. None: a small encoder of labels or captions is trained."""
     condition_dim: int = 768
     """Channels of the text or label states."""
     frame_vae: FrameVAEConfig = field(default_factory=FrameVAEConfig)

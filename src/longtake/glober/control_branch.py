@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from longtake.core.errors import UserError, choose_one_of
-from longtake.glober.blocks import ResidualBlock, SinusoidMLP, zero_init
+from longtake.glober.blocks import ResidualBlock, SinusoidMLP, run_block, zero_init
 from longtake.glober.temporal_modes import at_time, channels_per_mode
 
 INDEX_MODULATIONS = ("add", "scale_shift")
@@ -50,6 +50,7 @@ class GloberControlBranch(nn.Module):
         temporal_modes: int = 0,
     ) -> None:
         super().__init__()
+        self.gradient_checkpointing = False
         choose_one_of("index_modulation", index_modulation, INDEX_MODULATIONS)
         for size in block_sizes:
             if max(size, feature_size) % min(size, feature_size):
@@ -74,6 +75,6 @@ class GloberControlBranch(nn.Module):
         if self.temporal_modes:
             feature = torch.cat([feature, at_time(feature, frame_index, self.temporal_modes)], dim=1)
         return [
-            zero_conv(block(feature, embedding, size))
+            zero_conv(run_block(self, block, feature, embedding, size))
             for block, zero_conv, size in zip(self.blocks, self.zero_convs, self.block_sizes, strict=True)
         ]

@@ -17,8 +17,8 @@ from longtake.data.dataset import ClipDataset
 from longtake.data.encoded import EncodedWriter
 from longtake.data.index import Progress, index_folder
 from longtake.data.variants import EncodeReport, EncodeSettings, encode_variants
-from longtake.glober import build
 from longtake.glober.latents import latent_encoding, video_latents
+from longtake.glober.pretrained import read_frame_vae
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class FrameVAESource:
     """Where a frame VAE is, and how the videos were shown to it where that is known.
 
     Attributes:
-        folder: a diffusers folder.
+        folder: a diffusers folder, or an original checkpoint.
         size: height and width of its frames; None if the folder alone is known.
         augment: random changes of the stages trained on its latents.
         seed: seed of the stages trained on its latents.
@@ -54,7 +54,7 @@ def encode_dataset(
         raise UserError(f"{model} does not say how large its frames are: give --size")
     augment = source.augment if settings.augment is None else settings.augment
     seed = source.seed if settings.seed is None else settings.seed
-    frame_vae = build.pretrained_frame_vae(str(source.folder)).to(find_device(settings.device))
+    frame_vae = read_frame_vae(str(source.folder)).to(find_device(settings.device))
     frame_vae.eval().requires_grad_(False)
     check_size(size, frame_vae)
     # clips of one frame, so that no video is too short; nothing comes up twice, so that keeping it would not help
@@ -81,7 +81,7 @@ def find_frame_vae(model: str) -> FrameVAESource:
         stage = recipe["autoencoder"]
         pretrained = recipe["frame_vae"]["pretrained"]
         trained = Path(pretrained) if pretrained else folder / "components" / "frame_vae" / "frame_vae"
-        if not trained.is_dir():
+        if not trained.exists():
             raise UserError(f"run folder {folder} has no trained frame VAE yet: train it first (--stage frame_vae)")
         return FrameVAESource(trained, recipe["size"], AugmentConfig(**stage["augment"]), stage["seed"])
     pipeline = models.find_folder(model)

@@ -10,7 +10,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from longtake.core.errors import UserError
-from longtake.glober.blocks import SelfAttention, SinusoidMLP, zero_init
+from longtake.glober.blocks import SelfAttention, SinusoidMLP, run_block, zero_init
 
 TIMESTEP_DIM = 256
 
@@ -65,6 +65,9 @@ class GloberFeatureGenerator(ModelMixin, ConfigMixin):
         patch_size: height and width of a patch of the feature.
         shared_modulation: one map from the timestep for all blocks and a learned offset per block, instead of one map
             per block (not in the paper; saves about a third of the parameters).
+        previous_window: also take the feature of the window before, which this one overlaps by half (not in the paper;
+            see `endless.py`). Its patches are embedded by a map without bias that starts at zero and added to the noisy
+            ones, so a network trained without it is a network that does not look at it yet.
 
     Raises:
         UserError: if sizes do not divide.
@@ -73,6 +76,8 @@ class GloberFeatureGenerator(ModelMixin, ConfigMixin):
     feature_mean: Tensor
     feature_std: Tensor
     position_embedding: Tensor
+    _supports_gradient_checkpointing = True
+    gradient_checkpointing = False
 
     @register_to_config
     def __init__(  # noqa: PLR0913 (the arguments are the saved config)
@@ -86,6 +91,7 @@ class GloberFeatureGenerator(ModelMixin, ConfigMixin):
         context_dim: int = 768,
         patch_size: int = 1,
         shared_modulation: bool = False,
+        previous_window: bool = False,
     ) -> None:
         super().__init__()
         if feature_size % patch_size:
@@ -93,6 +99,11 @@ class GloberFeatureGenerator(ModelMixin, ConfigMixin):
         if hidden_size % 4:
             raise UserError(f"hidden_size must be a multiple of 4, not {hidden_size}")
         self.patch_embedding = nn.Conv2d(feature_channels, hidden_size, patch_size, stride=patch_size)
+        self.previous_embedding = (
+            nn.Conv2d(feature_channels, hidden_size, patch_size, stride=patch_size, bias=False)
+            if previous_window
+            else None
+        )
         # fixed, yet a parameter as in DiT, whose published sizes count it
         positions = sincos_positions(feature_size // patch_size, hidden_size)[None]
         self.position_embedding = nn.Parameter(positions, requires_grad=False)
@@ -128,6 +139,8 @@ class GloberFeatureGenerator(ModelMixin, ConfigMixin):
                 zero_init(block.modulation)
         if self.modulation_for_all is not None:
             zero_init(self.modulation_for_all)
+        if self.previous_embedding is not None:
+            zero_init(self.previous_embedding)
         zero_init(self.final_modulation)
         zero_init(self.final_linear)
 
@@ -140,15 +153,27 @@ class GloberFeatureGenerator(ModelMixin, ConfigMixin):
         return feature * self.feature_std + self.feature_mean
 
     def forward(
-        self, noisy: Float[Tensor, "b c h w"], timestep: Shaped[Tensor, " b"], context: Float[Tensor, "b l d"]
+        self,
+        noisy: Float[Tensor, "b c h w"],
+        timestep: Shaped[Tensor, " b"],
+        context: Float[Tensor, "b l d"],
+        previous: Float[Tensor, "b c h w"] | None = None,
     ) -> Float[Tensor, "b c h w"]:
-        """Return the prediction for noisy normalised features; `context` has any number of tokens."""
-        patches = rearrange(self.patch_embedding(noisy), "b d h w -> b (h w) d") + self.position_embedding
+        """Return the prediction for noisy normalised features; `context` has any number of tokens.
+
+        `previous` is the normalised feature of the window before, zeros where there is none; only for a network with
+        `previous_window`.
+        """
+        patches = self.patch_embedding(noisy)
+        if previous is not None:
+            assert self.previous_embedding is not None, "the network was built without previous_window"
+            patches = patches + self.previous_embedding(previous)
+        patches = rearrange(patches, "b d h w -> b (h w) d") + self.position_embedding
         tokens = torch.cat([self.context_embedding(context), patches], dim=1)
         embedding = nn.functional.silu(self.timestep_embedding(timestep))
         shared = None if self.modulation_for_all is None else self.modulation_for_all(embedding)
         for block in self.blocks:
-            tokens = block(tokens, embedding, shared)
+            tokens = run_block(self, block, tokens, embedding, shared)
         shift, scale = self.final_modulation(embedding)[:, None].chunk(2, dim=-1)
         out = self.final_linear(self.final_norm(tokens) * (1 + scale) + shift)[:, context.shape[1] :]
         patch = self.config.patch_size

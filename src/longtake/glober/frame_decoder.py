@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from longtake.core.errors import UserError
-from longtake.glober.blocks import check_level_size, zero_init
+from longtake.glober.blocks import check_level_size, run_block, zero_init
 from longtake.glober.control_branch import GloberControlBranch
 
 
@@ -48,6 +48,9 @@ class GloberFrameDecoder(ModelMixin, ConfigMixin):
     Raises:
         UserError: if sizes and channels do not fit each other.
     """
+
+    _supports_gradient_checkpointing = True
+    gradient_checkpointing = False
 
     @register_to_config
     def __init__(  # noqa: PLR0913 (the arguments are the saved config)
@@ -115,7 +118,8 @@ class GloberFrameDecoder(ModelMixin, ConfigMixin):
         for block in unet.down_blocks:
             attentions = getattr(block, "attentions", [None] * len(block.resnets))
             for resnet, attention in zip(block.resnets, attentions, strict=True):
-                hidden = _attend(attention, resnet(hidden, embedding), context) + next(controls)
+                hidden = run_block(self, resnet, hidden, embedding)
+                hidden = _attend(attention, hidden, context) + next(controls)
                 skips.append(hidden)
             for downsampler in block.downsamplers or ():
                 hidden = downsampler(hidden) + next(controls)

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from longtake.core.batch import VideoBatch
+from longtake.data.clips import reflect
 from longtake.data.dataset import ClipDataset
-from longtake.data.encoded import EncodedStore, key_of
+from longtake.data.encoded import EncodedStore, key_of, weights_sha256
 from longtake.data.encoded_index import Encoding
 from longtake.data.index import VideoIndex, video_name
 from longtake.data.transforms import SquareFrames, to_video
 from longtake.data.variants import vary
+from longtake.glober import endless
 from longtake.glober.config import GloberRecipe
 from longtake.glober.frame_vae import encode_frames
 
 CONTENT = "frame latents"  # what a store of them is said to hold
+
+ClipKey = tuple[int, int, int]
+"""What tells one cached clip from another: its video, its variant, its first frame (counted on beyond the last one
+where the video is played backwards)."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +40,27 @@ class LatentBatch:
         latents: every frame of each clip, "b t c h w".
         label: class of each clip (-1: none), "b".
         text: caption of each clip ("": none).
-        clips: what tells one cached clip from another: its video, its variant, its first frame.
+        clips: each clip's key.
+        follows: which clips come with the window before them, "b"; None where none is asked for.
+        previous: these windows, in order; None if there are none.
     """
 
     latents: Float[Tensor, "b t c h w"]
     label: Int[Tensor, " b"]
     text: list[str]
-    clips: list[tuple[int, int, int]]
+    clips: list[ClipKey]
+    follows: Bool[Tensor, " b"] | None = None
+    previous: LatentBatch | None = None
 
     def to(self, device: torch.device | str) -> LatentBatch:
         """Return the batch with its tensors on `device`."""
-        return replace(self, latents=self.latents.to(device), label=self.label.to(device))
+        return replace(
+            self,
+            latents=self.latents.to(device),
+            label=self.label.to(device),
+            follows=None if self.follows is None else self.follows.to(device),
+            previous=None if self.previous is None else self.previous.to(device),
+        )
 
 
 def frame_latents(
@@ -73,13 +88,9 @@ def video_latents(frame_vae: AutoencoderKL, frames: SquareFrames) -> Float[Tenso
 
 def latent_encoding(frame_vae: AutoencoderKL, dataset: ClipDataset) -> Encoding:
     """Return what makes the latents of the variants of `dataset`."""
-    digest = hashlib.sha256()
-    for name, value in sorted(frame_vae.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.cpu().contiguous().numpy().tobytes())
     affine = [frame_vae.config[name] for name in ("latents_mean", "latents_std", "scaling_factor")]
-    digest.update(json.dumps(affine).encode())
-    return Encoding("glober", CONTENT, digest.hexdigest(), dataset.clip.size, dataset.augment, dataset.seed)
+    weights = weights_sha256(frame_vae.state_dict(), affine)
+    return Encoding("glober", CONTENT, weights, dataset.clip.size, dataset.augment, dataset.seed)
 
 
 def check_stores(recipe: GloberRecipe, index: VideoIndex, stages: Collection[str]) -> None:
@@ -100,14 +111,23 @@ class LatentClips:
     A variant is encoded when a clip of it first comes up, and kept in memory; or it is read from `store`, a folder
     that `longtake data encode` has written. Which clip stands at which position is `ClipDataset`'s choice, so a run
     is as repeatable as without either. Raises `UserError` if the store is not one of these videos and networks.
+
+    With `first_windows` below 1 only that share of clips stands alone; the others are drawn anew, each along with the
+    window before it (see `endless.draw_pair`), if their video is long enough.
     """
 
     def __init__(
-        self, dataset: ClipDataset, frame_vae: AutoencoderKL, num_variants: int = 0, store: str | None = None
+        self,
+        dataset: ClipDataset,
+        frame_vae: AutoencoderKL,
+        num_variants: int = 0,
+        store: str | None = None,
+        first_windows: float = 1.0,
     ) -> None:
         assert num_variants or store, "nothing says how many variants there are"
         self.dataset = dataset
         self.frame_vae = frame_vae
+        self.first_windows = first_windows
         self.store: EncodedStore | None = None
         if store is not None:
             self.store = EncodedStore(Path(store))
@@ -135,13 +155,36 @@ class LatentClips:
             batch += 1
 
     def _batch(self, positions: range) -> LatentBatch:
-        latents, entries, clips = [], [], []
-        for position in positions:
-            video, indices, rng = self.dataset.choose(position)
-            variant = int(rng.integers(self.num_variants))
-            latents.append(self.latents(video, variant)[torch.from_numpy(indices)])
-            entries.append(self.dataset.entries[video])
-            clips.append((video, variant, int(indices[0])))
+        drawn = [self._draw(position) for position in positions]
+        batch = self._read([clip for clip, _ in drawn])
+        if self.first_windows == 1:
+            return batch
+        previous = [before for _, before in drawn if before is not None]
+        follows = torch.tensor([before is not None for _, before in drawn])
+        return replace(batch, follows=follows, previous=self._read(previous) if previous else None)
+
+    def _draw(self, position: int) -> tuple[ClipKey, ClipKey | None]:
+        """Return the clip at a position, and the window before it if it comes along."""
+        video, indices, rng = self.dataset.choose(position)
+        variant = int(rng.integers(self.num_variants))
+        if self.first_windows < 1 and rng.random() >= self.first_windows:
+            clip = self.dataset.clip
+            pair = endless.draw_pair(
+                self.dataset.entries[video].info.num_frames,
+                clip.num_frames,
+                reflects=clip.short_videos == "reflect",
+                rng=rng,
+            )
+            if pair is not None:
+                return (video, variant, pair[1]), (video, variant, pair[0])
+        return (video, variant, int(indices[0])), None
+
+    def _read(self, clips: list[ClipKey]) -> LatentBatch:
+        entries = [self.dataset.entries[video] for video, _, _ in clips]
+        latents = []
+        for (video, variant, start), entry in zip(clips, entries, strict=True):
+            frames = reflect(start + np.arange(self.dataset.clip.num_frames), entry.info.num_frames)
+            latents.append(self.latents(video, variant)[torch.from_numpy(frames)])
         labels = torch.tensor([entry.label for entry in entries])
         return LatentBatch(torch.stack(latents), labels, [entry.text for entry in entries], clips)
 
@@ -156,13 +199,13 @@ class KnownFeatures:
     BLOCK = 256
 
     def __init__(self) -> None:
-        self._places: dict[tuple[int, int, int], int] = {}
+        self._places: dict[ClipKey, int] = {}
         self._blocks: list[Float[Tensor, "n c h w"]] = []
 
-    def __contains__(self, clip: tuple[int, int, int]) -> bool:
+    def __contains__(self, clip: ClipKey) -> bool:
         return clip in self._places
 
-    def add(self, clip: tuple[int, int, int], feature: Float[Tensor, "c h w"]) -> None:
+    def add(self, clip: ClipKey, feature: Float[Tensor, "c h w"]) -> None:
         """Keep a copy of the feature of a clip that is not there yet."""
         block, row = divmod(len(self._places), self.BLOCK)
         if row == 0:
@@ -170,7 +213,7 @@ class KnownFeatures:
         self._blocks[block][row] = feature
         self._places[clip] = block * self.BLOCK + row
 
-    def stack(self, clips: list[tuple[int, int, int]]) -> Float[Tensor, "b c h w"]:
+    def stack(self, clips: list[ClipKey]) -> Float[Tensor, "b c h w"]:
         """Return the features of these clips."""
         places = [divmod(self._places[clip], self.BLOCK) for clip in clips]
         return torch.stack([self._blocks[block][row] for block, row in places])

@@ -6,7 +6,7 @@ frame looks the same whether it is rendered alone, in a chunk of any size or wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,23 +14,20 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from diffusers.utils import BaseOutput
-from einops import rearrange, repeat
-from jaxtyping import Float, UInt8
-from torch import Tensor
+from einops import repeat
 
 from longtake.core.errors import UserError
-from longtake.data.transforms import resize_and_crop, to_frames, to_video
 from longtake.glober import request, sampling
-from longtake.glober.condition import GloberLabelEncoder, GloberTextEncoder
+from longtake.glober.condition import GloberLabelEncoder
+from longtake.glober.endless import FeatureChain, Places, places
 from longtake.glober.feature_generator import GloberFeatureGenerator
 from longtake.glober.frame_decoder import GloberFrameDecoder
-from longtake.glober.frame_vae import decode_frames, encode_frames
-from longtake.glober.request import RECOMMENDED, SamplingOptions
+from longtake.glober.networks import Frames, GloberNetworks
+from longtake.glober.request import SamplingOptions
+from longtake.glober.text_encoder import ConditionEncoder
+from longtake.glober.timeline import Timeline
 from longtake.glober.video_encoder import GloberVideoEncoder
 from longtake.nn import checks
-from longtake.nn.pipeline import PretrainedPipeline
-
-Frames = UInt8[np.ndarray, "t h w 3"]
 
 
 @dataclass
@@ -44,7 +41,7 @@ class GloberPipelineOutput(BaseOutput):
     frames: np.ndarray
 
 
-class GloberPipeline(PretrainedPipeline):
+class GloberPipeline(GloberNetworks):
     """GLOBER: a feature generator makes the global feature of a video, a frame decoder renders frames from it.
 
     Args:
@@ -65,6 +62,7 @@ class GloberPipeline(PretrainedPipeline):
             feature costs little); None takes as many as the frames.
         guidance_scale: recommended guidance of the generator (1 is none).
         decoder_guidance_scale: recommended guidance of the decoder (1 is none).
+        decoder_feature_guidance_scale: recommended guidance of the decoder by the feature alone, beside it (0 is none).
         shared_noise: share in [0, 1) of the variance of the frames' noise that all frames of a video have in common.
         description: one line about the model, for lists of models.
     """
@@ -77,7 +75,7 @@ class GloberPipeline(PretrainedPipeline):
         video_encoder: GloberVideoEncoder,
         frame_decoder: GloberFrameDecoder,
         feature_generator: GloberFeatureGenerator | None,
-        condition_encoder: GloberLabelEncoder | GloberTextEncoder,
+        condition_encoder: ConditionEncoder,
         decoder_scheduler: sampling.Scheduler,
         generator_scheduler: sampling.Scheduler,
         span: int = 16,
@@ -88,6 +86,7 @@ class GloberPipeline(PretrainedPipeline):
         feature_inference_steps: int | None = None,
         guidance_scale: float = 1.0,
         decoder_guidance_scale: float = 1.0,
+        decoder_feature_guidance_scale: float = 0.0,
         shared_noise: float = 0.0,
         description: str = "",
     ) -> None:
@@ -117,19 +116,10 @@ class GloberPipeline(PretrainedPipeline):
             feature_inference_steps=feature_inference_steps,
             guidance_scale=float(guidance_scale),
             decoder_guidance_scale=float(decoder_guidance_scale),
+            decoder_feature_guidance_scale=float(decoder_feature_guidance_scale),
             shared_noise=float(shared_noise),
             description=description,
         )
-
-    @property
-    def image_size(self) -> int:
-        """Height and width of the frames."""
-        return self.frame_decoder.config.latent_size * 2 ** (len(self.frame_vae.config.block_out_channels) - 1)
-
-    def use_scheduler(self, name: str) -> None:
-        """Sample both stages with "ddim" or "dpm" (DPM-Solver++) from now on."""
-        for component in ("decoder_scheduler", "generator_scheduler"):
-            self.register_modules(**{component: sampling.convert_scheduler(getattr(self, component), name)})
 
     def stream(  # noqa: PLR0913 (one keyword per thing a user can ask of a video, as diffusers' pipelines have it)
         self,
@@ -142,9 +132,13 @@ class GloberPipeline(PretrainedPipeline):
         seed: int = 0,
         video: int = 0,
         stretch: bool = False,
+        fps: float | None = None,
+        speed: float = 1.0,
+        reverse: bool = False,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
         decoder_guidance_scale: float | None = None,
+        decoder_feature_guidance_scale: float | None = None,
         chunk: int = 16,
     ) -> Iterator[Frames]:
         """Sample one video and yield it in chunks of at most `chunk` frames; memory does not grow with its length.
@@ -153,16 +147,20 @@ class GloberPipeline(PretrainedPipeline):
         and any range of frames give the same picture, up to rounding. Arguments not listed: see `SamplingOptions`.
 
         Args:
-            num_frames: frames of the whole video; None is the span the model was trained on.
+            num_frames: frames of the whole video; None is the span the model was trained on. A model with a chain of
+                features (see `endless.py`) goes on for any number, others must stay within the span.
             start: first frame to render.
             stop: one past the last frame to render; None is `num_frames`.
             label: class name or index, for a model with classes; None draws a class from (seed, video).
             prompt: caption, for a model with captions; None is no caption.
             stretch: spread `num_frames` over the span the model was trained on (slow motion), instead of real time.
+            fps: frames per second of real time; None is the rate of the training videos.
+            speed: how fast time goes by: 0.5 is slow motion.
+            reverse: play the video of `num_frames` backwards.
 
         Raises:
             UserError: at the call, for a value out of range, an unknown label, a condition the model does not take, or
-                more frames than the span without `stretch`.
+                more frames than the span without `stretch` or a chain.
         """
         options = SamplingOptions(
             seed=seed,
@@ -170,19 +168,25 @@ class GloberPipeline(PretrainedPipeline):
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
             decoder_guidance_scale=decoder_guidance_scale,
+            decoder_feature_guidance_scale=decoder_feature_guidance_scale,
             chunk=chunk,
         )
-        num_frames = self.config.span if num_frames is None else num_frames
-        stop = num_frames if stop is None else stop
-        checks.check_range(start, stop, num_frames)
-        index = sampling.frame_indexes(range(start, stop), num_frames, self.config.span, stretch=stretch)
+        timeline = Timeline.of(
+            num_frames, self.config.span, self.config.fps, fps=fps, speed=speed, stretch=stretch, reverse=reverse
+        )
+        frames = timeline.frames(start, stop)
+        if not self.is_endless:
+            timeline.check_within_span()
         condition = self.resolve_condition(label, prompt, seed=seed, video=video)
 
-        def chunks() -> Iterator[Frames]:
-            feature = self.sample_feature(condition, options)
-            yield from self._render_video(feature, condition, range(start, stop), index, options)
+        def locate(part: Sequence[int]) -> Places:
+            return places(timeline.times(part), is_chain=self.is_endless)
 
-        return chunks()
+        chain = FeatureChain(
+            lambda window, previous: self.sample_feature(condition, options, window, previous),
+            oldest=int(locate(frames[-1:]).window) if reverse else None,
+        )
+        return self._render_video(chain, condition, frames, locate, options)
 
     def __call__(
         self,
@@ -228,8 +232,13 @@ class GloberPipeline(PretrainedPipeline):
         if label is not None or prompt is not None:
             condition = self.resolve_condition(label, prompt, seed=seed, video=0)
         span = self.config.span
-        index = sampling.frame_indexes(range(span), span, span, stretch=False)
-        return np.concatenate(list(self._render_video(self.encode(video), condition, range(span), index, options)))
+        feature = self.encode(video)
+        chain = FeatureChain(lambda _window, _previous: feature)
+
+        def locate(part: Sequence[int]) -> Places:
+            return places(Timeline(span, span).times(part), is_chain=False)
+
+        return np.concatenate(list(self._render_video(chain, condition, range(span), locate, options)))
 
     @torch.no_grad()
     def reconstruct_frames(self, video: Frames, *, chunk: int = 16) -> Frames:
@@ -238,14 +247,6 @@ class GloberPipeline(PretrainedPipeline):
         with sampling.evaluating(self.frame_vae):
             latents = self._encode_frames(self.fit(video))
             return np.concatenate([self._decode_frames(part) for part in latents.split(chunk)])
-
-    def fit(self, video: Frames) -> Frames:
-        """Return the first `span` frames at the model's size (centre square, resized), as in training.
-
-        Raises `UserError` if the video has fewer frames or is not uint8 frames.
-        """
-        checks.check_video(video, self.config.span)
-        return resize_and_crop(video[: self.config.span], self.image_size)
 
     def resolve_condition(self, label: int | str | None, prompt: str | None, *, seed: int, video: int) -> int | str:
         """Return what `encode_condition` takes: the class index of a label (None: see `resolve_label`), or the caption.
@@ -260,93 +261,12 @@ class GloberPipeline(PretrainedPipeline):
             raise UserError(f"this model has no classes, so it takes no label ({label!r}), only a prompt")
         return prompt or request.NO_CAPTION
 
-    @torch.no_grad()
-    def encode_condition(self, condition: int | str) -> Float[Tensor, "1 l d"]:
-        """Tokens of a class index (-1: no class) or of a caption ("": none), whichever the model was trained on."""
-        with sampling.evaluating(self.condition_encoder):
-            if isinstance(self.condition_encoder, GloberLabelEncoder):
-                return self.condition_encoder.encode(torch.tensor([condition], device=self.device))
-            return self.condition_encoder.encode([condition])
-
-    @torch.no_grad()
-    def encode(self, video: Frames) -> Float[Tensor, "1 c h w"]:
-        """Global feature (the posterior's mean) of the first `span` frames of a video, of any frame size.
-
-        Raises `UserError` if the video is shorter.
-        """
-        with sampling.evaluating(self.frame_vae):
-            latents = self._encode_frames(self.fit(video)[self.config.keyframes])
-        return self._encode_latents(rearrange(latents, "k c h w -> 1 c k h w"))
-
-    @torch.no_grad()
-    def sample_feature(self, condition: int | str, options: SamplingOptions = RECOMMENDED) -> Float[Tensor, "1 c h w"]:
-        """Draw a global feature for a condition (see `encode_condition`) with noise from (seed, video) alone."""
-        model = self.feature_generator
-        assert model is not None, "without a feature generator a pipeline only reconstructs"
-        scale = self._chosen("guidance_scale", options.guidance_scale)
-        context = self.encode_condition(condition)
-        if scale != 1:
-            context = torch.cat([self.encode_condition(self._null_condition), context])
-        context = context.to(model.dtype)
-        shape = (model.config.feature_channels, model.config.feature_size, model.config.feature_size)
-        noise = sampling.video_noise(shape, options.seed, options.video, sampling.DRAW_FEATURE)
-
-        def predict(noisy: Tensor, timestep: Tensor) -> Tensor:
-            return model(noisy.to(model.dtype), timestep, context)
-
-        with sampling.evaluating(model):
-            feature = sampling.denoise(
-                predict if scale == 1 else sampling.with_guidance(predict, scale),
-                rearrange(noise, "c h w -> 1 c h w").to(self.device),
-                self.generator_scheduler,
-                self.config.feature_inference_steps or self._chosen("num_inference_steps", options.num_inference_steps),
-            )
-        return model.denormalize(feature).float()
-
-    @torch.no_grad()
-    def render(
-        self,
-        feature: Float[Tensor, "n c h w"],
-        index: Float[Tensor, " n"],
-        noise: Float[Tensor, "n c h w"],
-        context: Float[Tensor, "n l d"],
-        options: SamplingOptions = RECOMMENDED,
-    ) -> UInt8[np.ndarray, "n h w 3"]:
-        """Render frames in one batch, each from its own global feature at its own time index in [0, 1) of the span.
-
-        Each starts from its own `noise` (see `sampling.shared_frame_noise`) and has its own condition tokens `context`,
-        which a decoder without text does not use. Guidance drops condition and feature together.
-        """
-        model = self.frame_decoder
-        scale = self._chosen("decoder_guidance_scale", options.decoder_guidance_scale)
-        if scale != 1:
-            null_context = self.encode_condition(self._null_condition)
-            context = torch.cat([null_context.expand_as(context), context.to(self.device)])
-            feature = torch.cat([self._null_feature().expand_as(feature), feature.to(self.device)])
-            index = torch.cat([index, index])
-        text = None if model.config.context_dim is None else context.to(self.device, model.dtype)
-
-        with sampling.evaluating(model, self.frame_vae):
-            # once, not at every step: the control features do not depend on the noisy frame
-            control = model.control(feature.to(self.device, model.dtype), index.to(self.device))
-
-            def predict(noisy: Tensor, timestep: Tensor) -> Tensor:
-                return model(noisy.to(model.dtype), timestep, control, text)
-
-            latents = sampling.denoise(
-                predict if scale == 1 else sampling.with_guidance(predict, scale),
-                noise.to(self.device),
-                self.decoder_scheduler,
-                self._chosen("num_inference_steps", options.num_inference_steps),
-            )
-            return self._decode_frames(latents)
-
     def _render_video(
         self,
-        feature: Float[Tensor, "1 c h w"],
+        chain: FeatureChain,
         condition: int | str,
         frames: Sequence[int],
-        index: Float[Tensor, " t"],
+        locate: Callable[[Sequence[int]], Places],
         options: SamplingOptions,
     ) -> Iterator[Frames]:
         config = self.frame_decoder.config
@@ -354,37 +274,12 @@ class GloberPipeline(PretrainedPipeline):
         context = self.encode_condition(condition)
         for first in range(0, len(frames), options.chunk):
             part = frames[first : first + options.chunk]
+            main, blend = chain.at(locate(part))
             yield self.render(
-                repeat(feature, "1 c h w -> n c h w", n=len(part)),
-                index[first : first + options.chunk],
+                main.feature,
+                main.index,
                 sampling.shared_frame_noise(shape, options.seed, options.video, part, self.config.shared_noise),
                 repeat(context, "1 l d -> n l d", n=len(part)),
                 options,
+                blend,
             )
-
-    @property
-    def _null_condition(self) -> int | str:
-        return request.NO_LABEL if isinstance(self.condition_encoder, GloberLabelEncoder) else request.NO_CAPTION
-
-    def _null_feature(self) -> Float[Tensor, "1 c h w"]:
-        """Feature that stands for no video: of zero latents, which training drops keyframes to."""
-        config = self.video_encoder.config
-        shape = (1, config.latent_channels, config.num_keyframes, config.latent_size, config.latent_size)
-        return self._encode_latents(torch.zeros(shape, device=self.device))
-
-    def _encode_latents(self, latents: Float[Tensor, "b c k h w"]) -> Float[Tensor, "b c h w"]:
-        with sampling.evaluating(self.video_encoder):
-            mean, _ = self.video_encoder(latents.to(self.video_encoder.dtype))
-        return mean.float()
-
-    def _encode_frames(self, frames: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n c h w"]:
-        pixels = rearrange(to_video(frames), "c n h w -> n c h w")
-        return encode_frames(self.frame_vae, pixels.to(self.device, self.frame_vae.dtype))
-
-    def _decode_frames(self, latents: Float[Tensor, "n c h w"]) -> UInt8[np.ndarray, "n h w 3"]:
-        pixels = decode_frames(self.frame_vae, latents.to(self.frame_vae.dtype))
-        return to_frames(rearrange(pixels, "n c h w -> c n h w"))
-
-    def _chosen(self, name: str, value: float | None) -> Any:  # noqa: ANN401
-        """Return the value asked for, or else the one the model recommends."""
-        return self.config[name] if value is None else value

@@ -17,6 +17,7 @@ from longtake.glober.config import (
     SamplingConfig,
     VideoEncoderConfig,
 )
+from longtake.glober.paper_recipes import PAPER_RECIPES
 from longtake.training.config import OptimizerConfig
 
 
@@ -115,35 +116,21 @@ def glober_weizmann_64() -> GloberRecipe:
     )
 
 
-def glober_sky_256() -> GloberRecipe:
-    """Unconditional time-lapse skies at 256x256, 16 frames: the paper's Sky Time-lapse model (Tables 1 and 8).
+def glober_weizmann_64_endless() -> GloberRecipe:
+    """The shipped `glober-weizmann` made endless: its generator learns to go on from the window before.
 
-    Data: Sky Time-lapse, its training videos as one folder. Needs Stable Diffusion v1's VAE as a diffusers folder:
-    --frame-vae.pretrained DIR. The paper's text prompt and the initialisation from Stable Diffusion's UNet are not
-    part of this recipe yet, so its published FVD is not to be expected.
-    Command: torchrun --nproc_per_node 8 -m longtake train glober_sky_256 --data sky --out runs/sky
-        --frame-vae.pretrained stable-diffusion-vae
+    Data: as glober_weizmann_64, whose other networks stay as they are. Videos are played back and forth.
+    Command: longtake train glober_weizmann_64_endless --data weizmann-actions --out runs/endless
     """
-    optimizer = OptimizerConfig(lr=1e-4, warmup_steps=1000)
-    return GloberRecipe(
-        frame_vae=FrameVAEConfig(pretrained="stable-diffusion-vae"),
-        autoencoder=AutoencoderConfig(
-            steps=40_000,
-            batch_size=32,
-            optimizer=optimizer,
-            precision="fp16",
-            discriminator=DiscriminatorConfig(optimizer=optimizer),
-        ),
-        generator=GeneratorConfig(
-            steps=100_000,
-            batch_size=32,
-            optimizer=OptimizerConfig(lr=5e-5, warmup_steps=1000),
-            precision="fp16",
-            hidden_size=1024,
-            depth=20,
-            num_heads=16,
-        ),
+    recipe = glober_weizmann_64()
+    generator = replace(
+        recipe.generator,
+        steps=4000,
+        optimizer=replace(recipe.generator.optimizer, lr=5e-4),
+        init="glober-weizmann",
+        previous_window=True,
     )
+    return replace(recipe, autoencoder=replace(recipe.autoencoder, pretrained="glober-weizmann"), generator=generator)
 
 
 def glober_small_64() -> GloberRecipe:
@@ -175,6 +162,9 @@ def glober_small_64() -> GloberRecipe:
 
 
 RECIPES: Mapping[str, Callable[[], GloberRecipe]] = MappingProxyType(
-    {function.__name__: function for function in (glober_weizmann_64, glober_small_64, glober_sky_256)}
+    {
+        function.__name__: function
+        for function in (glober_weizmann_64, glober_weizmann_64_endless, glober_small_64, *PAPER_RECIPES)
+    }
 )
 """Name -> recipe."""

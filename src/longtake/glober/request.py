@@ -42,6 +42,7 @@ class SamplingOptions:
         num_inference_steps: sampling steps; the feature generator may have a number of its own in the model's config.
         guidance_scale: guidance of the feature generator (1 is none).
         decoder_guidance_scale: guidance of the frame decoder, condition and feature dropped together (1 is none).
+        decoder_feature_guidance_scale: further guidance of the frame decoder, the feature alone dropped (0 is none).
         chunk: frames rendered at once: speed against memory.
 
     Raises:
@@ -53,6 +54,7 @@ class SamplingOptions:
     num_inference_steps: int | None = None
     guidance_scale: float | None = None
     decoder_guidance_scale: float | None = None
+    decoder_feature_guidance_scale: float | None = None
     chunk: int = 16
 
     def __post_init__(self) -> None:

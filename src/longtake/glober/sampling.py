@@ -1,4 +1,4 @@
-"""Sampling as plain functions: the frames' times, schedulers, classifier-free guidance and the denoising loop."""
+"""Sampling as plain functions: noise, schedulers, classifier-free guidance and the denoising loop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from longtake.core.errors import UserError, choose_one_of
+from longtake.core.errors import choose_one_of
 from longtake.core.randomness import frame_noise, generator
 
 Scheduler: TypeAlias = DDIMScheduler | DPMSolverMultistepScheduler
@@ -21,7 +21,7 @@ Predict = Callable[[Tensor, Tensor], Tensor]
 SCHEDULERS = ("ddim", "dpm")
 
 # What one draw of a video is for. Together with the window these make keys of four integers, which no frame's key
-# (seed, video, frame) can equal. One video is one window; a chain of features will number its windows here.
+# (seed, video, frame) can equal. What is drawn once for a whole video is drawn with its first window.
 DRAW_FEATURE, DRAW_LABEL, DRAW_SHARED_NOISE = 1, 2, 3
 FIRST_WINDOW = 0
 
@@ -56,23 +56,9 @@ def convert_scheduler(scheduler: Scheduler, name: str) -> Scheduler:
     return DDIMScheduler.from_config(scheduler.config)
 
 
-def frame_indexes(frames: Sequence[int], num_frames: int, span: int, *, stretch: bool) -> Float[Tensor, " n"]:
-    """Time index in [0, 1) of each frame of a video of `num_frames`, for a model trained on clips of `span` frames.
-
-    Frames are real time, frame k at k / span, unless `stretch` spreads `num_frames` over the span: k / num_frames.
-    Raises `UserError` if real time goes beyond the span.
-    """
-    if num_frames > span and not stretch:
-        raise UserError(
-            f"cannot make {num_frames} frames: this model was trained on {span} frames of real time; "
-            f"give at most {span}, or --stretch (stretch=True) to spread {num_frames} over them in slow motion"
-        )
-    return torch.tensor(frames, dtype=torch.float64).div(num_frames if stretch else span).float()
-
-
-def video_noise(shape: Sequence[int], seed: int, video: int, draw: int) -> Tensor:
-    """Standard normal noise of `shape`, a function of (seed, video, what it is for), drawn on the CPU."""
-    return torch.randn(*shape, generator=generator(seed, video, FIRST_WINDOW, draw))
+def video_noise(shape: Sequence[int], seed: int, video: int, draw: int, window: int = FIRST_WINDOW) -> Tensor:
+    """Standard normal noise of `shape`, a function of (seed, video, window, what it is for), drawn on the CPU."""
+    return torch.randn(*shape, generator=generator(seed, video, window, draw))
 
 
 def shared_frame_noise(
@@ -89,16 +75,25 @@ def shared_frame_noise(
     return shared**0.5 * video_noise(shape, seed, video, DRAW_SHARED_NOISE) + (1 - shared) ** 0.5 * own
 
 
-def with_guidance(predict: Predict, scale: float) -> Predict:
+def num_guided_passes(scale: float, feature_scale: float = 0.0) -> int:
+    """How often `with_guidance` has the network see each frame."""
+    return 3 if feature_scale else 1 if scale == 1 else 2
+
+
+def with_guidance(predict: Predict, scale: float, feature_scale: float = 0.0) -> Predict:
     """Classifier-free guidance e_u + scale (e_c - e_u), for noise and velocity alike, in one pass.
 
-    `predict` must expect the batch twice: the first half without the condition, the second half with it.
+    `predict` must expect the batch twice: the first half without the condition, the second half with it. A
+    `feature_scale` adds feature_scale (e_c - e_t), for which the batch comes a third time, with the condition but
+    without the global feature: the authors' later form, whose scales are "domain" and "video".
     """
 
     def predict_guided(noisy: Tensor, timestep: Tensor) -> Tensor:
-        both = predict(torch.cat([noisy, noisy]), torch.cat([timestep, timestep]))
-        unconditional, conditional = both.chunk(2)
-        return unconditional + scale * (conditional - unconditional)
+        count = 3 if feature_scale else 2
+        predictions = predict(torch.cat([noisy] * count), torch.cat([timestep] * count))
+        unconditional, conditional, *rest = predictions.chunk(count)
+        guided = unconditional + scale * (conditional - unconditional)
+        return guided + feature_scale * (conditional - rest[0]) if rest else guided
 
     return predict_guided
 

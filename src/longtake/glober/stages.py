@@ -1,4 +1,4 @@
-"""What the engine trains: the frame VAE, then video encoder and frame decoder, then the feature generator."""
+"""What the engine trains first: the frame VAE, then video encoder and frame decoder."""
 
 from __future__ import annotations
 
@@ -20,21 +20,18 @@ from longtake.data.index import VideoIndex
 from longtake.data.loading import clip_batches
 from longtake.data.transforms import to_frames
 from longtake.glober import build, losses
-from longtake.glober.condition import GloberLabelEncoder, GloberTextEncoder
+from longtake.glober.condition import GloberTextEncoder
 from longtake.glober.config import AutoencoderConfig, FrameVAEConfig, GeneratorConfig, GloberRecipe
 from longtake.glober.draws import draw_kept, draw_normal, draw_targets, draw_timesteps
-from longtake.glober.frame_decoder import GloberFrameDecoder
 from longtake.glober.frame_vae import decode_frames, encode_frames
-from longtake.glober.latents import KnownFeatures, LatentBatch, LatentClips, frame_latents
-from longtake.glober.pipeline import GloberPipeline
+from longtake.glober.latents import LatentBatch, LatentClips, frame_latents
 from longtake.glober.request import NO_CAPTION, NO_LABEL
 from longtake.glober.sampling import build_scheduler
-from longtake.glober.video_encoder import GloberVideoEncoder
+from longtake.glober.text_encoder import ConditionEncoder, GloberClipEncoder
 from longtake.training.stage import Player, Stage
 
 NUM_PREVIEWS = 4
 NUM_STATISTICS_FRAMES = 512
-NUM_STATISTICS_CLIPS = 64
 
 Losses = tuple[Tensor, dict[str, Tensor]]
 
@@ -97,6 +94,8 @@ class ClipStage(Stage):
 
     config: AutoencoderConfig | GeneratorConfig
     frame_vae: AutoencoderKL
+    first_windows = 1.0
+    """Share of cached clips that come without the window before them."""
 
     def __init__(self, recipe: GloberRecipe, index: VideoIndex, augment: AugmentConfig) -> None:
         self.recipe = recipe
@@ -107,7 +106,9 @@ class ClipStage(Stage):
     def prepare(self, device: torch.device) -> None:
         """Set up the cache of latents, if the stage has one."""
         if self.config.cached_variants or self.config.encoded:
-            self._cache = LatentClips(self.dataset, self.frame_vae, self.config.cached_variants, self.config.encoded)
+            self._cache = LatentClips(
+                self.dataset, self.frame_vae, self.config.cached_variants, self.config.encoded, self.first_windows
+            )
 
     def batches(self, first: int, rank: int, world_size: int) -> Iterator[VideoBatch | LatentBatch]:
         """Batches of clips, as latents if they are cached and as video if not."""
@@ -138,6 +139,9 @@ class AutoencoderStage(ClipStage):
         self.video_encoder = build.video_encoder(recipe, frame_vae)
         self.frame_decoder = build.frame_decoder(recipe, frame_vae)
         self.condition_encoder = build.condition_encoder(recipe, index) if config.decoder.reads_condition else None
+        if config.gradient_checkpointing:
+            self.video_encoder.enable_gradient_checkpointing()
+            self.frame_decoder.enable_gradient_checkpointing()
         self.discriminator = build.discriminator(recipe, frame_vae) if config.cra_weight else None
 
     def modules(self) -> dict[str, nn.Module]:
@@ -147,11 +151,15 @@ class AutoencoderStage(ClipStage):
     def exported(self) -> dict[str, ModelMixin]:
         """What sampling needs of them: all but the discriminator."""
         parts: dict[str, ModelMixin] = {"video_encoder": self.video_encoder, "frame_decoder": self.frame_decoder}
-        return {**parts, **({"condition_encoder": self.condition_encoder} if self.condition_encoder else {})}
+        return parts if self.recipe.text_encoder else {**parts, **self._condition_encoders()}
 
     def frozen(self) -> dict[str, nn.Module]:
-        """The frame VAE."""
-        return {"frame_vae": self.frame_vae}
+        """The frame VAE, and a pretrained text encoder."""
+        parts: dict[str, nn.Module] = {"frame_vae": self.frame_vae}
+        return {**parts, **self._condition_encoders()} if self.recipe.text_encoder else parts
+
+    def _condition_encoders(self) -> dict[str, ModelMixin]:
+        return {"condition_encoder": self.condition_encoder} if self.condition_encoder else {}
 
     def ema(self) -> tuple[str, ...]:
         """All but the discriminator."""
@@ -267,132 +275,16 @@ class AutoencoderStage(ClipStage):
             module.save_pretrained(folder / name)
 
 
-class GeneratorStage(ClipStage):
-    """Stage 3: a diffusion model of the global features that the frozen video encoder gives (paper section 3.4)."""
-
-    name = "generator"
-    config: GeneratorConfig
-
-    def __init__(
-        self,
-        recipe: GloberRecipe,
-        index: VideoIndex,
-        frame_vae: AutoencoderKL,
-        video_encoder: GloberVideoEncoder,
-        frame_decoder: GloberFrameDecoder,
-        condition_encoder: GloberLabelEncoder | GloberTextEncoder | None,
-    ) -> None:
-        self.config = config = recipe.generator
-        super().__init__(recipe, index, config.augment)
-        self.frame_vae = frame_vae
-        self.video_encoder = video_encoder
-        self.frame_decoder = frame_decoder
-        self.schedule = build_scheduler(config.prediction)
-        # trained here, unless the autoencoder stage already did
-        self.trains_condition = condition_encoder is None
-        self.condition_encoder = condition_encoder or build.condition_encoder(recipe, index)
-        self.feature_generator = build.feature_generator(recipe, frame_vae)
-        self._known_features = KnownFeatures()
-
-    def modules(self) -> dict[str, nn.Module]:
-        """The feature generator, and the condition encoder if it is not trained yet."""
-        trained: dict[str, nn.Module] = {"feature_generator": self.feature_generator}
-        return trained | ({"condition_encoder": self.condition_encoder} if self.trains_condition else {})
-
-    def frozen(self) -> dict[str, nn.Module]:
-        """All that earlier stages trained."""
-        frozen = {
-            "frame_vae": self.frame_vae,
-            "video_encoder": self.video_encoder,
-            "frame_decoder": self.frame_decoder,
-        }
-        return frozen | ({} if self.trains_condition else {"condition_encoder": self.condition_encoder})
-
-    def players(self) -> list[Player]:
-        """One optimizer."""
-        return [Player("generator", trainable(*self.modules().values()), self.config.optimizer)]
-
-    def prepare(self, device: torch.device) -> None:
-        """Measure the features' mean and deviation, if they are scaled."""
-        super().prepare(device)
-        if self.config.feature_scale == "none":
-            return
-        generator = torch.Generator(device).manual_seed(self.config.seed)
-        batches = self.batches(0, 0, 1)
-        count = -(-NUM_STATISTICS_CLIPS // self.config.batch_size)
-        features = torch.cat([self._features(next(batches).to(device), generator) for _ in range(count)])
-        std, mean = torch.std_mean(features.double(), dim=(0, 2, 3))
-        if self.config.feature_scale == "global":
-            std = std.square().mean().sqrt().expand_as(std)
-        self.feature_generator.feature_mean.copy_(rearrange(mean, "c -> c 1 1"))
-        self.feature_generator.feature_std.copy_(rearrange(std, "c -> c 1 1"))
-
-    def loss(self, player: str, batch: VideoBatch | LatentBatch, step: int, generator: torch.Generator) -> Losses:
-        """Denoise global features under their condition."""
-        del player, step
-        clean = self.feature_generator.normalize(self._features(batch, generator))
-        timestep = draw_timesteps(len(clean), generator)
-        noise = draw_normal(clean, generator)
-        noisy = losses.add_noise(clean, noise, timestep, self.schedule)
-        kept = draw_kept(len(clean), self.config.condition_dropout, generator)
-        context = encode_condition(self.condition_encoder, batch, kept)
-        prediction = self.feature_generator(noisy, timestep, context)
-        target = losses.denoising_target(clean, noise, timestep, self.schedule, self.config.prediction)
-        loss = F.mse_loss(prediction.float(), target)
-        return loss, {}
-
-    @torch.no_grad()
-    def _features(self, batch: VideoBatch | LatentBatch, generator: torch.Generator) -> Float[Tensor, "b c h w"]:
-        """The posterior's mean, as the authors take it; of cached clips encoded once, when they first come up."""
-        keyframes = self.keyframe_latents(batch, generator)
-        if not isinstance(batch, LatentBatch):
-            return self.video_encoder(keyframes)[0].float()
-        for clip, clip_keyframes in zip(batch.clips, keyframes, strict=True):
-            if clip not in self._known_features:
-                # alone: in a batch its last bits might depend on its neighbours, and a resumed run meets others
-                self._known_features.add(clip, self.video_encoder(clip_keyframes[None])[0][0].float())
-        return self._known_features.stack(batch.clips)
-
-    def pipeline(self) -> GloberPipeline:
-        """The whole model as it stands."""
-        return build.pipeline(
-            self.recipe,
-            self.dataset.index,
-            self.frame_vae,
-            self.video_encoder,
-            self.frame_decoder,
-            self.feature_generator,
-            self.condition_encoder,
-        )
-
-    def preview(self, generator: torch.Generator) -> dict[str, np.ndarray]:
-        """Sampled videos, of one class or training caption after the other."""
-        del generator
-        pipeline = self.pipeline()
-        videos = []
-        for number in range(NUM_PREVIEWS):
-            label = number % len(pipeline.config.classes) if pipeline.config.classes else None
-            entry = self.dataset.entries[number % len(self.dataset)]
-            prompt = entry.text if self.recipe.condition == "caption" else None
-            videos.append(pipeline(video=number, label=label, prompt=prompt).frames)
-        return {"samples": np.stack(videos)}
-
-    def export(self, folder: Path) -> None:
-        """Save the feature generator and the condition encoder."""
-        self.feature_generator.save_pretrained(folder / "feature_generator")
-        self.condition_encoder.save_pretrained(folder / "condition_encoder")
-
-
 def trainable(*modules: nn.Module) -> list[nn.Parameter]:
     """All parameters but the fixed ones."""
     return [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
 
 
 def encode_condition(
-    encoder: GloberLabelEncoder | GloberTextEncoder, batch: VideoBatch | LatentBatch, kept: Tensor
+    encoder: ConditionEncoder, batch: VideoBatch | LatentBatch, kept: Tensor
 ) -> Float[Tensor, "b l d"]:
     """Tokens of each clip's label or caption, the null condition where `kept` is false."""
-    if isinstance(encoder, GloberTextEncoder):
+    if isinstance(encoder, GloberTextEncoder | GloberClipEncoder):
         return encoder.encode(
             [text if keep else NO_CAPTION for text, keep in zip(batch.text, kept.tolist(), strict=True)]
         )

@@ -10,14 +10,18 @@ from diffusers import AutoencoderKL
 
 from longtake.core.files import atomic_path
 from longtake.data.index import VideoIndex, index_folder
-from longtake.glober import build
+from longtake.glober import build, pretrained
 from longtake.glober.condition import GloberLabelEncoder, GloberTextEncoder
 from longtake.glober.config import GloberRecipe
 from longtake.glober.feature_generator import GloberFeatureGenerator
 from longtake.glober.frame_decoder import GloberFrameDecoder
+from longtake.glober.generator_stage import GeneratorStage
 from longtake.glober.latents import check_stores
-from longtake.glober.stages import AutoencoderStage, FrameVAEStage, GeneratorStage
+from longtake.glober.stages import AutoencoderStage, FrameVAEStage
+from longtake.glober.text_encoder import ConditionEncoder
 from longtake.glober.video_encoder import GloberVideoEncoder
+from longtake.models import find_folder
+from longtake.training.engine import default_reporter
 from longtake.training.processes import use_device
 from longtake.training.run import Factory, choose_stages, export_if_complete, exported, run_config, train_stages
 from longtake.training.run_folder import RunFolder
@@ -52,7 +56,7 @@ def train(
     diffusers.utils.logging.disable_progress_bar()
     if device is not None:
         use_device(device)
-    index = index_folder(data)
+    index = build.conditioned(recipe, index_folder(data))
     stages = factories(recipe, index)
     chosen = choose_stages(stages, only)
     check_stores(recipe, index, chosen)
@@ -69,36 +73,45 @@ def factories(recipe: GloberRecipe, index: VideoIndex) -> dict[str, Factory]:
     build.check(recipe, index)
 
     def autoencoder(components: Path) -> Stage:
-        return AutoencoderStage(recipe, index, _frame_vae(recipe, components))
+        stage = AutoencoderStage(recipe, index, _frame_vae(recipe, components))
+        if decoder.pretrained:
+            for line in pretrained.initialise(stage.frame_decoder, decoder.pretrained).lines(decoder.pretrained):
+                default_reporter().message(line)
+        return stage
 
     def generator(components: Path) -> Stage:
         return GeneratorStage(
             recipe,
             index,
             _frame_vae(recipe, components),
-            GloberVideoEncoder.from_pretrained(exported(components, "autoencoder") / "video_encoder"),
-            GloberFrameDecoder.from_pretrained(exported(components, "autoencoder") / "frame_decoder"),
-            _condition_encoder(recipe, components / "autoencoder"),
+            GloberVideoEncoder.from_pretrained(_autoencoder(recipe, components) / "video_encoder"),
+            GloberFrameDecoder.from_pretrained(_autoencoder(recipe, components) / "frame_decoder"),
+            _condition_encoder(recipe, index, _autoencoder(recipe, components)) if knows_condition else None,
         )
 
-    first: dict[str, Factory] = (
-        {} if recipe.frame_vae.pretrained else {"frame_vae": lambda _: FrameVAEStage(recipe, index)}
-    )
-    return {**first, "autoencoder": autoencoder, "generator": generator}
+    decoder = recipe.autoencoder.decoder
+    knows_condition = decoder.reads_condition or recipe.text_encoder
+    stages: dict[str, Factory] = {}
+    if not build.frame_vae_folder(recipe):
+        stages["frame_vae"] = lambda _: FrameVAEStage(recipe, index)
+    if not recipe.autoencoder.pretrained:
+        stages["autoencoder"] = autoencoder
+    return {**stages, "generator": generator}
 
 
 def export(recipe: GloberRecipe, index: VideoIndex, run: RunFolder) -> None:
     """Put the trained parts together as a pipeline in `run.model`."""
     components = run.components
-    trained_condition = components / ("autoencoder" if recipe.autoencoder.decoder.reads_condition else "generator")
-    condition_encoder = _condition_encoder(recipe, trained_condition)
+    autoencoder = _autoencoder(recipe, components)
+    reads_condition = recipe.autoencoder.decoder.reads_condition
+    condition_encoder = _condition_encoder(recipe, index, autoencoder if reads_condition else components / "generator")
     assert condition_encoder is not None
     pipeline = build.pipeline(
         recipe,
         index,
         _frame_vae(recipe, components),
-        GloberVideoEncoder.from_pretrained(components / "autoencoder" / "video_encoder"),
-        GloberFrameDecoder.from_pretrained(components / "autoencoder" / "frame_decoder"),
+        GloberVideoEncoder.from_pretrained(autoencoder / "video_encoder"),
+        GloberFrameDecoder.from_pretrained(autoencoder / "frame_decoder"),
         GloberFeatureGenerator.from_pretrained(components / "generator" / "feature_generator"),
         condition_encoder,
     )
@@ -107,12 +120,22 @@ def export(recipe: GloberRecipe, index: VideoIndex, run: RunFolder) -> None:
 
 
 def _frame_vae(recipe: GloberRecipe, components: Path) -> AutoencoderKL:
-    if recipe.frame_vae.pretrained:
-        return build.pretrained_frame_vae(recipe.frame_vae.pretrained)
+    folder = build.frame_vae_folder(recipe)
+    if folder:
+        return pretrained.read_frame_vae(folder)
     return AutoencoderKL.from_pretrained(exported(components, "frame_vae") / "frame_vae")
 
 
-def _condition_encoder(recipe: GloberRecipe, stage_folder: Path) -> GloberLabelEncoder | GloberTextEncoder | None:
+def _autoencoder(recipe: GloberRecipe, components: Path) -> Path:
+    """Return the folder of video encoder and frame decoder."""
+    if recipe.autoencoder.pretrained:
+        return find_folder(recipe.autoencoder.pretrained)
+    return exported(components, "autoencoder")
+
+
+def _condition_encoder(recipe: GloberRecipe, index: VideoIndex, stage_folder: Path) -> ConditionEncoder | None:
+    if recipe.text_encoder:
+        return build.condition_encoder(recipe, index)
     folder = stage_folder / "condition_encoder"
     if not folder.is_dir():
         return None

@@ -84,6 +84,8 @@ class GloberVideoEncoder(ModelMixin, ConfigMixin):
             modes, or there are more modes than keyframes.
     """
 
+    _supports_gradient_checkpointing = True
+
     @register_to_config
     def __init__(  # noqa: PLR0913 (the arguments are the saved config)
         self,
