@@ -4,7 +4,7 @@ import os
 import pytest
 
 from longtake.core.errors import UserError
-from longtake.core.files import atomic_path, ensure_writable_folder, remove, write_json
+from longtake.core.files import atomic_path, ensure_writable_folder, printable, remove, write_json
 
 
 def fill(folder, **files):
@@ -125,6 +125,13 @@ def test_remove(tmp_path):
     remove(tmp_path / "folder")
     remove(tmp_path / "folder")
     assert not list(tmp_path.iterdir())
+
+
+def test_names_of_files_become_one_line_that_can_be_printed():
+    ordinary = "a b/影 é\u0301 [red]#0.mp4"
+    assert printable(ordinary) == ordinary
+    assert printable("two\nlines\t\x1b[31m\x85.mp4") == r"two\nlines\t\x1b[31m\x85.mp4"
+    assert printable(os.fsdecode(b"\xff\xfe.mp4")) == r"\xff\xfe.mp4"
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path):

@@ -73,6 +73,7 @@ def troubled(tmp_path):
     os.mkfifo(bad / "pipe.mp4")
     with open(os.fsencode(bad) + b"/\xff\xfe.mp4", "wb") as file:  # noqa: PTH123 (a name that is not UTF-8)
         file.write(b"text")
+    (bad / "two\nlines.mp4").touch()
     code(bad / "real.mkv", "libx264", film())
     (bad / "real.mkv").rename(bad / "matroska.mp4")
     rng = np.random.default_rng(0)
@@ -94,6 +95,7 @@ def test_each_file_is_decoded_or_listed(troubled, decode):
     assert "\n" not in damaged
     assert reasons == {
         "zero.mp4": "the file is empty (0 bytes)",
+        "two\\nlines.mp4": "the file is empty (0 bytes)",
         "text.mp4": "not a readable video but text that begins 'this is no video'",
         "\\xff\\xfe.mp4": "not a readable video but text that begins 'text'",
         "truncated.mp4": reasons["truncated.mp4"],
@@ -105,7 +107,7 @@ def test_each_file_is_decoded_or_listed(troubled, decode):
     assert "not a readable video" in reasons["truncated.mp4"]  # the index of an mp4 is at its end
     assert report.suspicious["bad/matroska.mp4"] == "named .mp4, but its container is matroska,webm"
     assert report.too_short["bad/one-frame.mp4"] == "too short: 1 frames, a clip needs 16"
-    assert report.num_videos == len(good) + 11
+    assert report.num_videos == len(good) + 12
 
 
 def test_encoders_that_this_pyav_lacks(troubled):

@@ -30,6 +30,14 @@ def test_every_item_gets_its_result(num_workers):
     assert list(map_with_limit(square, [], num_workers, 60)) == []
 
 
+def nothing(number):
+    return None
+
+
+def test_none_is_a_result():
+    assert dict(map_with_limit(nothing, range(3), 2, 60)) == dict.fromkeys(range(3))
+
+
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_what_hangs_crashes_or_raises_costs_only_itself(num_workers):
     start = time.monotonic()

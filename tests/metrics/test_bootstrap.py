@@ -42,6 +42,24 @@ def test_interval_of_a_biased_distance_holds_its_value():
     assert found.std == pytest.approx(np.std(distances), rel=0.35)
 
 
+def test_what_no_distance_can_be_is_cut_off_and_the_truth_is_held_as_often():
+    """Two sets of one distribution: about 0, from which the shift carries the lower bound away."""
+    held, held_when_cut, cut = [], [], 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        samples = rng.normal(size=(40, 2)), rng.normal(0.2, 1, (40, 2))
+        whole = bootstrap_interval(frechet_distance, *samples, confidence=0.8, num_resamples=50, seed=seed)
+        part = whole.at_least(0)
+        assert (part.low, part.high) == (max(0, whole.low), whole.high)
+        assert part.low <= part.value == whole.value
+        cut += whole.low < 0
+        held.append(whole.low <= 0.08 <= whole.high)
+        held_when_cut.append(part.low <= 0.08 <= part.high)
+    assert cut > 10
+    assert held == held_when_cut
+    assert whole.at_least(whole.high + 1).high == whole.high + 1
+
+
 def test_paired_rows_stay_together():
     x = np.random.default_rng(0).normal(size=(50, 2))
     found = bootstrap_interval(lambda a, b: np.abs(a - b).max(), x, x, paired=True, num_resamples=20)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
 from longtake.core.errors import UserError
 
@@ -70,6 +71,17 @@ def _flush_entry(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def printable(text: str) -> str:
+    """Return `text` on one line that every terminal and JSON takes.
+
+    Bytes of file names that are no UTF-8, line breaks and other control characters are written out.
+    """
+    decoded = os.fsencode(text).decode("utf-8", errors="backslashreplace")
+    return "".join(
+        letter.encode("unicode_escape").decode() if category(letter) == "Cc" else letter for letter in decoded
+    )
 
 
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401

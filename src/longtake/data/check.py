@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from longtake.core.files import printable
 from longtake.data.clips import clip_span
 from longtake.data.config import ClipConfig
 from longtake.data.index import (
@@ -20,7 +21,6 @@ from longtake.data.index import (
     Unreadable,
     VideoIndex,
     index_folder,
-    printable,
     usable,
     video_name,
 )
@@ -160,4 +160,4 @@ def _count(values: Iterable[str]) -> dict[str, int]:
 
 
 def _by_name(root: Path, files: Iterable[Unreadable]) -> dict[str, str]:
-    return dict(sorted((video_name(root, file.path), printable(file.reason)) for file in files))
+    return dict(sorted((video_name(root, file.path), file.reason) for file in files))

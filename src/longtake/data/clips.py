@@ -23,6 +23,14 @@ def shortest_video(clip: ClipConfig) -> int:
     return 1 if clip.short_videos == "reflect" and clip.mode not in _WHOLE_VIDEO else clip_span(clip)
 
 
+def last_start(num_video_frames: int, clip: ClipConfig) -> int:
+    """Return the last frame that a clip can start at; the first is 0. Raises `UserError` if the video is too short."""
+    span = clip_span(clip)
+    if num_video_frames < shortest_video(clip):
+        raise UserError(f"a video of {num_video_frames} frames is too short for a clip that spans {span}")
+    return 0 if clip.mode in _WHOLE_VIDEO else max(0, num_video_frames - span)
+
+
 def window_starts(num_video_frames: int, clip: ClipConfig) -> FrameIndices:
     """Return where the windows of a video start: 0, stride, 2 stride, ... as long as `clip.num_frames` frames follow.
 
@@ -31,7 +39,7 @@ def window_starts(num_video_frames: int, clip: ClipConfig) -> FrameIndices:
     """
     if num_video_frames < shortest_video(clip):
         return np.arange(0)
-    return np.arange(0, _last_start(num_video_frames, clip) + 1, clip.stride)
+    return np.arange(0, last_start(num_video_frames, clip) + 1, clip.stride)
 
 
 def clip_indices(num_video_frames: int, clip: ClipConfig, rng: np.random.Generator) -> FrameIndices:
@@ -40,7 +48,7 @@ def clip_indices(num_video_frames: int, clip: ClipConfig, rng: np.random.Generat
     Mode `uniform` has nothing to draw. A video shorter than `clip_span(clip)` is reflected at its ends if
     `clip.short_videos` says so, else it raises `UserError`.
     """
-    last_start = _last_start(num_video_frames, clip)
+    last = last_start(num_video_frames, clip)
     if clip.mode == "windows":
         return clip_at(num_video_frames, clip, int(rng.choice(window_starts(num_video_frames, clip))))
     if clip.mode == "bins":
@@ -48,7 +56,7 @@ def clip_indices(num_video_frames: int, clip: ClipConfig, rng: np.random.Generat
         return rng.integers(edges[:-1], edges[1:])
     if clip.mode == "random_step":
         return clip_indices(num_video_frames, _fix_step(num_video_frames, clip, int(rng.choice(clip.steps))), rng)
-    return clip_at(num_video_frames, clip, int(rng.integers(last_start + 1)))
+    return clip_at(num_video_frames, clip, int(rng.integers(last + 1)))
 
 
 def centre_clip(num_video_frames: int, clip: ClipConfig) -> FrameIndices:
@@ -58,7 +66,7 @@ def centre_clip(num_video_frames: int, clip: ClipConfig) -> FrameIndices:
     """
     if clip.mode == "random_step":
         clip = _fix_step(num_video_frames, clip, min(clip.steps))
-    return clip_at(num_video_frames, clip, _last_start(num_video_frames, clip) // 2)
+    return clip_at(num_video_frames, clip, last_start(num_video_frames, clip) // 2)
 
 
 def clip_at(num_video_frames: int, clip: ClipConfig, start: int) -> FrameIndices:
@@ -69,9 +77,9 @@ def clip_at(num_video_frames: int, clip: ClipConfig, start: int) -> FrameIndices
     """
     if clip.mode == "random_step":
         clip = _fix_step(num_video_frames, clip, min(clip.steps))
-    last_start = _last_start(num_video_frames, clip)
-    if not 0 <= start <= last_start:
-        raise UserError(f"clip start is {start}; in a video of {num_video_frames} frames it is 0 to {last_start}")
+    last = last_start(num_video_frames, clip)
+    if not 0 <= start <= last:
+        raise UserError(f"clip start is {start}; in a video of {num_video_frames} frames it is 0 to {last}")
     if clip.mode == "uniform":
         return np.linspace(0, num_video_frames - 1, clip.num_frames).round().astype(np.int64)
     if clip.mode == "bins":
@@ -91,13 +99,6 @@ def reflect(indices: FrameIndices, num_video_frames: int) -> FrameIndices:
 def frame_spacing(indices: FrameIndices) -> float:
     """Return the mean distance in the file between neighbouring frames of a clip (1 if only one frame is in it)."""
     return float(np.abs(np.diff(indices)).mean()) if len(set(indices.tolist())) > 1 else 1.0
-
-
-def _last_start(num_video_frames: int, clip: ClipConfig) -> int:
-    span = clip_span(clip)
-    if num_video_frames < shortest_video(clip):
-        raise UserError(f"a video of {num_video_frames} frames is too short for a clip that spans {span}")
-    return 0 if clip.mode in _WHOLE_VIDEO else max(0, num_video_frames - span)
 
 
 def _bin_edges(num_video_frames: int, clip: ClipConfig) -> FrameIndices:

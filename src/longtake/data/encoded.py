@@ -6,6 +6,8 @@ the index last, so that a killed writer goes on where its newest file ended.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import lru_cache
@@ -28,6 +30,16 @@ MAX_OPEN_SHARDS = 256  # an open file each, of which a process may have about a 
 def key_of(name: str, variant: int) -> str:
     """Return the key of one variant of a video."""
     return f"{name}#{variant}"
+
+
+def weights_sha256(weights: Mapping[str, torch.Tensor], settings: object) -> str:
+    """Return a hash of a network's weights, and of what else (JSON-able) decides what it computes."""
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.cpu().contiguous().numpy().tobytes())
+    digest.update(json.dumps(settings).encode())
+    return digest.hexdigest()
 
 
 class EncodedStore:

@@ -22,9 +22,9 @@ class Encoding:
     """What made the arrays of a store."""
 
     family: str
-    """Whose networks: "glober"."""
+    """Whose networks: "glober" or "tats"."""
     content: str
-    """What the arrays are: "frame latents"."""
+    """What the arrays are, such as "frame latents"."""
     weights_sha256: str
     """Hash of the networks' weights."""
     size: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from longtake.core.errors import UserError
+from longtake.core.files import printable
 from longtake.data.captions import read_captions
 from longtake.data.workers import GivenUp, map_with_limit
 from longtake.video import VideoError, VideoInfo, probe
@@ -117,18 +117,13 @@ def usable(index: VideoIndex, span: int) -> tuple[VideoIndex, tuple[Unreadable, 
 
 
 def video_name(root: Path, path: Path) -> str:
-    """Return the path of a video within `root`, with slashes; bytes that are no UTF-8 are written out."""
+    """Return the path of a video within `root`, with slashes, made `printable`."""
     return printable(path.relative_to(root).as_posix())
 
 
-def printable(text: str) -> str:
-    """Return `text` with the bytes of file names that are no UTF-8 written out: no terminal and no JSON takes them."""
-    return os.fsencode(text).decode("utf-8", errors="backslashreplace")
-
-
 def reason_of(path: Path, error: VideoError) -> str:
-    """Return the message of `error` without the file name it begins with."""
-    return str(error).removeprefix(f"{path}: ")
+    """Return the message of `error` without the file name it begins with, made `printable`."""
+    return printable(str(error).removeprefix(f"{path}: "))
 
 
 def _look_at_all(

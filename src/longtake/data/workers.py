@@ -40,7 +40,7 @@ def map_with_limit(
             wait([worker.pipe for worker in busy], max(0, min(worker.deadline for worker in busy) - time.monotonic()))
             for worker in list(busy):
                 result = worker.result(time_limit)
-                if result is None:
+                if isinstance(result, _Pending):
                     continue
                 yield worker.position, result
                 following = next(waiting, None)
@@ -52,6 +52,10 @@ def map_with_limit(
     finally:
         for worker in busy:
             worker.stop()
+
+
+class _Pending:
+    """There is no result yet. Not None: that may be a result."""
 
 
 class _Worker(Generic[Item, Result]):
@@ -77,8 +81,8 @@ class _Worker(Generic[Item, Result]):
         self.deadline = time.monotonic() + time_limit
         self.pipe.send(item)
 
-    def result(self, time_limit: float) -> Result | GivenUp | None:
-        """Return what has come of the item; None while there is nothing yet."""
+    def result(self, time_limit: float) -> Result | GivenUp | _Pending:
+        """Return what has come of the item, if it has."""
         if self.pipe.poll():
             try:
                 return self.pipe.recv()
@@ -86,7 +90,7 @@ class _Worker(Generic[Item, Result]):
                 self.stop()
                 return GivenUp(f"the decoder crashes on it (exit status {self._process.exitcode})")
         if time.monotonic() < self.deadline:
-            return None
+            return _Pending()
         self.stop()
         return GivenUp(f"the decoder is not done with it after {time_limit:g} s")
 

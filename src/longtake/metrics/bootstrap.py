@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Shaped
@@ -27,6 +27,14 @@ class Interval:
     confidence: float
     num_resamples: int
 
+    def at_least(self, least: float) -> Interval:
+        """Return the part of the interval from `least` on, the smallest value that the statistic can take.
+
+        The truth does not lie below it either, so that what is cut off never held it: the shorter interval holds it
+        just as often.
+        """
+        return replace(self, low=max(self.low, least), high=max(self.high, least))
+
 
 def bootstrap_interval(
     statistic: Callable[..., float],
@@ -41,7 +49,8 @@ def bootstrap_interval(
     Each resample draws as many rows of each array (n, ...) with replacement, from `seed`; `paired` draws the same rows
     of all (a PSNR of real and fake), otherwise the sets are drawn apart (real and fake features). The quantiles are
     shifted by the mean of the resamples onto `value`: a Frechet distance or MMD of a resample is larger because rows
-    repeat, and its plain quantiles need not even hold the value. For a mean the shift is nothing.
+    repeat, and its plain quantiles need not even hold the value. For a mean the shift is nothing. The shift may carry
+    the lower bound of a small Frechet distance below 0, where none can be: `Interval.at_least` cuts that off.
     The interval says how much the number moves with the draw of videos at the same N; the statistic's own bias at that
     N is not in it. With few rows intervals come out a little narrow: one of 80 % for the mean of 30 rows holds the
     truth 77 % of the time.

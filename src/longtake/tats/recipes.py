@@ -29,7 +29,7 @@ def tats_weizmann_64() -> TatsRecipe:
     augment = AugmentConfig(zoom=0.08, shift=0.06, colour=0.04, reverse=True)
     optimizer = OptimizerConfig(lr=1e-3, betas=(0.9, 0.95), warmup_steps=100, schedule="cosine", clip_norm=1.0)
     transformer = TransformerConfig(
-        steps=3000,
+        steps=2500,
         batch_size=16,
         optimizer=optimizer,
         ema_decay=0.995,
@@ -67,7 +67,7 @@ def tats_weizmann_64() -> TatsRecipe:
         ),
         transformer=transformer,
         sparse=replace(transformer, latent_step=4),
-        interpolation=replace(transformer, steps=2000, num_latents=5),
+        interpolation=replace(transformer, steps=1500, num_latents=5),
         sampling=SamplingConfig(top_k=None, top_p=0.95),
     )
 

@@ -223,6 +223,16 @@ def test_short_and_broken_videos_are_left_out_and_listed(folders, network, tmp_p
     assert report.numbers[0].conditions["fake"]["n"] == 5
 
 
+def test_a_single_frame_is_left_out_where_change_is_measured_and_not_else(tmp_path):
+    folder = write_bars(tmp_path / "videos", range(3))
+    write_video(folder / "still.npy", moving_bars(3, 1), 25)
+    (folder / "two\nlines.mp4").touch()
+    for metric, left_out in (("flickering", ["two\\nlines.mp4", "still.npy"]), ("psnr", ["two\\nlines.mp4"])):
+        report = evaluate(folder, folder, replace(QUICK, frames=None, metrics=(metric,)))
+        assert [item["file"] for item in report.facts["real"]["left_out"]] == left_out
+        assert not any("\n" in note for note in report.notes)
+
+
 def test_report_says_what_the_numbers_depend_on(folders, network, tmp_path):
     report = evaluate(folders["a"], folders["b"], replace(QUICK, resamples=20), network=network)
     files = report.write(tmp_path / "out" / "x.json")

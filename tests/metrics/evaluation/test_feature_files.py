@@ -51,6 +51,17 @@ def test_saved_features_stand_for_the_videos(folders, network, tmp_path):
     np.testing.assert_allclose(saved.statistics.sigma, np.cov(saved.arrays["features"].T, ddof=0))
 
 
+def test_intervals_of_distances_end_at_zero_and_those_of_unbiased_estimates_do_not(save):
+    x, y = np.random.default_rng(0).normal(size=(2, 30, 2, 2))
+    sides = [save(name, features=each[:, 0], segments=each) for name, each in (("real", x), ("fake", y))]
+    config = EvaluationConfig(metrics=("frechet_distance", "kvd", "segments"), protocol="digan", resamples=50)
+    report = evaluate(*sides, config)
+    assert report.numbers[0].interval.low == 0 < report.numbers[0].value
+    assert report.numbers[1].interval.low < 0
+    bounds = [interval.low for interval in report.curves[0].intervals]
+    assert min(bounds) == 0
+
+
 @pytest.mark.parametrize(("saved_ddof", "protocol", "ddof"), [(1, "tats", 1), (1, "styleganv", 0), (0, "tats", 1)])
 def test_statistics_stand_for_features(save, saved_ddof, protocol, ddof):
     x, y = rows(0), rows(1)

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Int
 
 from longtake.core.errors import UserError
+from longtake.core.files import printable
 from longtake.core.randomness import derive_seed
 from longtake.metrics.evaluation.protocols import Start
 from longtake.metrics.evaluation.videos import LeftOut, VideoFolder
@@ -100,7 +101,7 @@ def usable_videos(folder: VideoFolder, rule: ClipRule) -> tuple[list[VideoInfo],
     needed = max(rule.span, rule.shortest)
     usable = [video for video in folder.videos if video.num_frames >= needed]
     too_short = tuple(
-        LeftOut(folder.name(video), f"too short: {video.num_frames} frames, {needed} are needed")
+        LeftOut(printable(folder.name(video)), f"too short: {video.num_frames} frames, {needed} are needed")
         for video in folder.videos
         if video.num_frames < needed
     )

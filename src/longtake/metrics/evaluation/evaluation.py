@@ -59,7 +59,9 @@ def evaluate(
     protocol = config.resolved_protocol()
     measures = choose_measures(config.metrics)
     if not any(measure.needs_network for measure in measures.values()):
-        protocol = replace(protocol, frames=1, real_stride=1, fake_stride=1)  # whole videos: none is too short
+        # whole videos: none is too short, but that nothing changes in a single frame
+        shortest = 2 if any("changes" in measure.either for measure in measures.values()) else 1
+        protocol = replace(protocol, frames=shortest, real_stride=1, fake_stride=1)
     with work_group() as workers:
         opening = Opening(protocol, config, workers, progress)
         comparison = Comparison(

@@ -12,7 +12,14 @@ from jaxtyping import Float
 from longtake.core.errors import UserError
 from longtake.metrics.coherence import ccs, first_class_probability, ics_kl_0_t, ics_kl_t_0
 from longtake.metrics.curve import average_curve
-from longtake.metrics.evaluation.comparison import Comparison, Samples, Statistic, moved, small_sets_noted_elsewhere
+from longtake.metrics.evaluation.comparison import (
+    Comparison,
+    Samples,
+    Statistic,
+    moved,
+    non_negative,
+    small_sets_noted_elsewhere,
+)
 from longtake.metrics.evaluation.feature_files import Statistics
 from longtake.metrics.evaluation.folder_side import LONG_CLIP, SHORT_CLIP, FolderSide
 from longtake.metrics.evaluation.report import CurveOfNumbers, Number
@@ -36,7 +43,8 @@ def frechet_measure(c: Comparison) -> Results:
     with_features = [side for side in (c.real, c.fake) if side.statistics is None]
     if not with_features:
         return [Number(c.name("frechet_distance"), distance(), None, conditions)]
-    return [c.number_over_trials(c.name("frechet_distance"), distance, trials(*with_features), conditions)]
+    number = c.number_over_trials(c.name("frechet_distance"), distance, trials(*with_features), conditions)
+    return [non_negative(number)]
 
 
 def frechet_statistic(real: Statistics | None, fake: Statistics | None, ddof: int) -> Statistic:
@@ -125,7 +133,7 @@ def clip_length_measure(c: Comparison) -> Results:
         name = c.name(f"frechet_distance_{LONG_CLIP}f_over_{SHORT_CLIP}f")
         both = conditions(SHORT_CLIP, LONG_CLIP)
         numbers.append(c.number(name, lambda x, y: distance(1)(x, y) / distance(0)(x, y), sets, both))
-    return numbers
+    return [non_negative(number) for number in numbers]
 
 
 def inception_measure(c: Comparison) -> Results:
@@ -153,6 +161,7 @@ def segment_measure(c: Comparison) -> Results:
         lambda t: [*real, segments[:, t]],
         segment_conditions(c, "real", "fake", ddof=c.protocol.ddof),
     )
+    curve = replace(curve, intervals=[interval.at_least(0) for interval in curve.intervals])
     if curve.values[0] > ROUNDING:
         curve = replace(curve, details={"relative_to_first": relative_to_first(curve.values).tolist()})
     return [curve]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from longtake.core.errors import UserError
+from longtake.core.files import printable
 from longtake.video import UNKNOWN_FPS, VideoError, VideoInfo, probe
 from longtake.video.find import find_videos
 
@@ -54,7 +55,7 @@ def open_folder(root: Path, progress: Progress) -> VideoFolder:
             if isinstance(found, VideoInfo):
                 videos.append(found)
             else:
-                left_out.append(LeftOut(path.relative_to(root).as_posix(), found))
+                left_out.append(LeftOut(printable(path.relative_to(root).as_posix()), printable(found)))
             progress(f"looking at {root.name}", done, len(paths))
     if not videos:
         first = left_out[0]
