@@ -13,7 +13,7 @@ from longtake.core.batch import VideoBatch
 from longtake.data.transforms import to_frames
 from longtake.glober import stages
 from longtake.glober.frame_vae import encode_frames
-from longtake.glober.latents import KnownFeatures, LatentBatch, frame_latents
+from longtake.glober.latents import LatentBatch, frame_latents
 from longtake.glober.stages import FrameVAEStage
 
 pytestmark = pytest.mark.usefixtures("on_cpu")
@@ -111,16 +111,3 @@ def test_previews(index, build_autoencoder, build_generator):
         clips = stage.preview(generator)["reconstruction"][::2]
     originals = to_frames(torch.cat([batch.video for batch in take(stage, 2)]))
     assert np.array_equal(clips, originals[: len(clips)])
-
-
-def test_known_features_are_kept_in_order_over_blocks(monkeypatch):
-    monkeypatch.setattr(KnownFeatures, "BLOCK", 3)
-    known, plain = KnownFeatures(), {}
-    for number in range(8):
-        clip = (number, 0, 5 * number)
-        assert clip not in known
-        plain[clip] = torch.randn(2, 3, 3)
-        known.add(clip, plain[clip])
-        assert clip in known
-    wanted = [(7, 0, 35), (0, 0, 0), (3, 0, 15), (3, 0, 15)]
-    assert torch.equal(known.stack(wanted), torch.stack([plain[clip] for clip in wanted]))

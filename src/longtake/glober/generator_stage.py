@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from longtake.core.batch import VideoBatch
 from longtake.data.index import VideoIndex
+from longtake.data.known_clips import KnownClips
 from longtake.glober import build, losses
 from longtake.glober.config import GeneratorConfig, GloberRecipe
 from longtake.glober.draws import draw_kept, draw_normal, draw_timesteps
 from longtake.glober.frame_decoder import GloberFrameDecoder
-from longtake.glober.latents import KnownFeatures, LatentBatch
+from longtake.glober.latents import LatentBatch
 from longtake.glober.pipeline import GloberPipeline
 from longtake.glober.sampling import build_scheduler
 from longtake.glober.stages import NUM_PREVIEWS, ClipStage, Losses, encode_condition, trainable
@@ -61,7 +62,7 @@ class GeneratorStage(ClipStage):
             build.start_from(find_folder(config.init), self.modules())
         if config.previous_window:
             self.first_windows = config.previous_dropout
-        self._known_features = KnownFeatures()
+        self._known_features = KnownClips()
 
     def modules(self) -> dict[str, ModelMixin]:
         """The feature generator, and the condition encoder if it is not trained yet."""

@@ -19,6 +19,7 @@ from longtake.data.dataset import ClipDataset
 from longtake.data.encoded import EncodedStore, key_of, weights_sha256
 from longtake.data.encoded_index import Encoding
 from longtake.data.index import VideoIndex, video_name
+from longtake.data.known_clips import ClipKey
 from longtake.data.transforms import SquareFrames, to_video
 from longtake.data.variants import vary
 from longtake.glober import endless
@@ -26,10 +27,6 @@ from longtake.glober.config import GloberRecipe
 from longtake.glober.frame_vae import encode_frames
 
 CONTENT = "frame latents"  # what a store of them is said to hold
-
-ClipKey = tuple[int, int, int]
-"""What tells one cached clip from another: its video, its variant, its first frame (counted on beyond the last one
-where the video is played backwards)."""
 
 
 @dataclass(frozen=True)
@@ -187,33 +184,3 @@ class LatentClips:
             latents.append(self.latents(video, variant)[torch.from_numpy(frames)])
         labels = torch.tensor([entry.label for entry in entries])
         return LatentBatch(torch.stack(latents), labels, [entry.text for entry in entries], clips)
-
-
-class KnownFeatures:
-    """Global features by clip, kept in blocks on the CPU or wherever the first of them lies.
-
-    Not a tensor each: small ones that stay, made between large ones that go, keep the allocator from using the room of
-    the large ones again (seen: gigabytes for megabytes of features).
-    """
-
-    BLOCK = 256
-
-    def __init__(self) -> None:
-        self._places: dict[ClipKey, int] = {}
-        self._blocks: list[Float[Tensor, "n c h w"]] = []
-
-    def __contains__(self, clip: ClipKey) -> bool:
-        return clip in self._places
-
-    def add(self, clip: ClipKey, feature: Float[Tensor, "c h w"]) -> None:
-        """Keep a copy of the feature of a clip that is not there yet."""
-        block, row = divmod(len(self._places), self.BLOCK)
-        if row == 0:
-            self._blocks.append(feature.new_empty(self.BLOCK, *feature.shape))
-        self._blocks[block][row] = feature
-        self._places[clip] = block * self.BLOCK + row
-
-    def stack(self, clips: list[ClipKey]) -> Float[Tensor, "b c h w"]:
-        """Return the features of these clips."""
-        places = [divmod(self._places[clip], self.BLOCK) for clip in clips]
-        return torch.stack([self._blocks[block][row] for block, row in places])

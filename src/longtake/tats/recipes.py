@@ -67,7 +67,7 @@ def tats_weizmann_64() -> TatsRecipe:
         ),
         transformer=transformer,
         sparse=replace(transformer, latent_step=4),
-        interpolation=replace(transformer, steps=1500, num_latents=5),
+        interpolation=replace(transformer, steps=1000, num_latents=5),
         sampling=SamplingConfig(top_k=None, top_p=0.95),
     )
 

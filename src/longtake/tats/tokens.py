@@ -18,6 +18,7 @@ from longtake.data.dataset import ClipDataset
 from longtake.data.encoded import EncodedStore, key_of, weights_sha256
 from longtake.data.encoded_index import Encoding
 from longtake.data.index import VideoIndex, usable, video_name
+from longtake.data.known_clips import KnownClips
 from longtake.data.transforms import SquareFrames, to_video
 from longtake.data.variants import vary
 from longtake.tats import build
@@ -147,7 +148,7 @@ class TokenClips:
             self.store.require(code_encoding(vqgan, dataset, latent_step), dataset.index, num_variants)
             num_variants = num_variants or self.store.num_variants
         self.num_variants = num_variants
-        self._known: dict[tuple[int, int, int], Codes] = {}
+        self._known = KnownClips()
 
     def batches(self, batch_size: int, first_batch: int, rank: int, world_size: int) -> Iterator[TokenBatch]:
         """Yield the endless batches of one rank; positions as in `data.loading.clip_batches`."""
@@ -180,5 +181,5 @@ class TokenClips:
         clip = video, variant, start
         if clip not in self._known:
             frames = vary(self.dataset.video(video), self.dataset, video, variant)
-            self._known[clip] = clip_codes(self.vqgan, frames[indices], self.latent_step)
-        return self._known[clip]
+            self._known.add(clip, clip_codes(self.vqgan, frames[indices], self.latent_step))
+        return self._known.stack([clip])[0]
