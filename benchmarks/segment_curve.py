@@ -108,7 +108,7 @@ def draw(curves: Mapping[str, CurveOfNumbers], title: str) -> Image.Image:
         colour = COLOURS[number % len(COLOURS)]
         points = [(to_x(SEGMENT * x), to_y(y)) for x, y in zip(curve.x, curve.values, strict=True)]
         canvas.line(points, fill=colour, width=2 * plots.SCALE, joint="curve")
-        write(plots.LEFT + 16, plots.TOP + 16 + 24 * number, name, colour, "lm", plots.FONT_SIZE)
+        write(plots.LEFT + 16, plots.HEIGHT - plots.BOTTOM - 16 - 24 * number, name, colour, "lm", plots.FONT_SIZE)
     write((plots.LEFT + plots.WIDTH) // 2, plots.HEIGHT - 22, "first frame of the segment", plots.GREY, "mm", 18)
     write(plots.LEFT, 28, title, plots.BLACK, "lm", plots.TITLE_SIZE)
     return image.resize((plots.WIDTH, plots.HEIGHT), Image.Resampling.LANCZOS)

@@ -75,13 +75,14 @@ def test_discriminator_keys_parity(kind):
         if isinstance(layer, nn.LeakyReLU):
             source.net.append(nn.LeakyReLU(0.2))
             continue
-        new = type(layer).__mro__[1](
+        new = (nn.Conv3d if isinstance(layer, nn.Conv3d) else nn.Conv2d)(
             layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding
         )
         source.net.append(torch.nn.utils.spectral_norm(new))
     load_discriminator(ours, source.state_dict())
     x = torch.randn(2, 3, 16, 16, 16) if kind is RecallVideoDiscriminator else torch.randn(2, 3, 16, 16)
-    torch.testing.assert_close(ours(x), source.eval().net(x).flatten())
+    # untrained norms leave logits in the ten thousands, on which the order of a sum shows
+    torch.testing.assert_close(ours(x), source.eval().net(x).flatten(), rtol=1e-5, atol=1e-5)
 
 
 def test_what_does_not_fit_is_refused_and_changes_nothing():

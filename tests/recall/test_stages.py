@@ -197,6 +197,7 @@ def test_previews_show_what_is_learned(index, model):
         ("r2", {"encoder__channels": (4,)}, "an encoder of 1 convolutions does not fit frames of 16"),
         ("r2", {"gan__generator_recon": "none"}, "set gan.joint to False"),
         ("g3an", {"gan__noise_terms": False}, "g3an has no encoder, so it learns from noise alone"),
+        ("g3an", {"gan__adversarial_start": 5}, r"gan\.adversarial_start is 5, but only the adversarial terms train"),
         ("ar2", {"gan__generator_recon": "stitched"}, "model 'ar2' stitches no two reconstructions"),
         ("ar2", {"encoder__latter_content": "shared"}, "model 'ar2' encodes no second clip"),
         ("lencgan", {"frames": "bins"}, "model 'lencgan' learns on consecutive frames"),

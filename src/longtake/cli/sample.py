@@ -73,7 +73,7 @@ class Sample(Command):
     guidance: OptionalFloat = None
     """Strength of guidance towards label or prompt (default: the model's recommended strength; 1: none)."""
     mode: OptionalText = None
-    """How an autoregressive model samples: tats sliding or hierarchical; recall mean, sample or rejection."""
+    """How an autoregressive model samples: tats sliding or hierarchical; recall mean, sample or vdrej."""
     rollout: OptionalText = None
     """How R3 goes on: robust or faster."""
     candidates: OptionalInt = None

@@ -53,6 +53,11 @@ def _check_losses(recipe: RecallRecipe) -> None:
         raise UserError(f"gan.anchor_frame is {config.anchor_frame}; a clip has the frames 0 to {CLIP_FRAMES - 1}")
     if recipe.model == "g3an" and not config.noise_terms:
         raise UserError("g3an has no encoder, so it learns from noise alone: set gan.noise_terms to True")
+    if config.adversarial_start and (recipe.model == "g3an" or config.generator_recon == "none"):
+        raise UserError(
+            f"gan.adversarial_start is {config.adversarial_start}, but only the adversarial terms train this "
+            "generator: it must be 0"
+        )
     if config.joint and config.generator_recon == "none":
         raise UserError(
             "a joint step has one reconstruction term: with gan.generator_recon 'none' set gan.joint to False"
@@ -105,6 +110,7 @@ def encoder(recipe: RecallRecipe) -> RecallEncoder | RecallLSTMEncoder:
             motion_head_relu=config.motion_head_relu,
             inherit=config.inherit,
             inherit_at=config.inherit_at,
+            initial_logvar=config.initial_logvar,
         )
     return RecallEncoder(
         size=recipe.size,
@@ -116,6 +122,7 @@ def encoder(recipe: RecallRecipe) -> RecallEncoder | RecallLSTMEncoder:
         clip_features=config.clip_features,
         motion_head_relu=config.motion_head_relu,
         content_frame=config.content_frame,
+        initial_logvar=config.initial_logvar,
     )
 
 

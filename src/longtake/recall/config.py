@@ -38,6 +38,8 @@ class EncoderConfig:
     """Frame of a clip that the content stream sees: r of the recall mechanism; 0 in EncGAN3."""
     latter_content: Literal["local", "shared"] = "local"
     """Content frame of R2's second clip: its own frame r, or the first clip's."""
+    initial_logvar: float = 0.0
+    """What the log-variances start at (the thesis: 0, noise as large as the latents may grow)."""
     lstm_channels: int = 512
     """LEncGAN: channels of both LSTMs."""
     inherit: Literal["none", "cell", "output", "both"] = "both"
@@ -103,6 +105,9 @@ class GANConfig(StageConfig):
     """The generator's reconstruction term: of clips; of clips and R2's stitched clip; or none."""
     joint: bool = True
     """One step for encoder and generator together (R2 onwards); off: the encoder's, then the generator's."""
+    adversarial_start: int = 0
+    """First step of the adversarial terms and of the discriminators' training (the thesis: 0); before it encoder and
+    generator learn to reconstruct alone."""
     latents: Literal["sample", "mean"] = "sample"
     """What is decoded: a draw from the latent space, or its mean."""
     noise_terms: bool = False

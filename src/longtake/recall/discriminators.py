@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from longtake.recall.attention import normal_conv
 from longtake.recall.config import CLIP_FRAMES
+from longtake.recall.layout import TemporalConv3d, channels_last
 
 NUM_TEMPORAL_STAGES = 4  # each takes 3 frames off; with the last layer's 4 that is all 16
 SLOPE = 0.2
@@ -35,7 +36,7 @@ class RecallVideoDiscriminator(ModelMixin, ConfigMixin):
         for stage, (a, b) in enumerate(pairwise((3, *channels))):
             convs = [nn.Conv3d(a, b, (1, 4, 4), (1, 2, 2), (0, 1, 1))]
             if stage < NUM_TEMPORAL_STAGES:
-                convs.append(nn.Conv3d(b, b, (4, 1, 1)))
+                convs.append(TemporalConv3d(b, b, 4))
                 frames -= 3
             for conv in convs:
                 layers += [normal_conv(conv), nn.LeakyReLU(SLOPE)]
@@ -45,7 +46,7 @@ class RecallVideoDiscriminator(ModelMixin, ConfigMixin):
 
     def forward(self, clips: Float[Tensor, "b 3 16 h w"]) -> Float[Tensor, " b"]:
         """Return the logits of clips in [-1, 1]."""
-        return rearrange(self.layers(clips), "b 1 1 1 1 -> b")
+        return rearrange(self.layers(channels_last(clips)), "b 1 1 1 1 -> b")
 
 
 class RecallImageDiscriminator(ModelMixin, ConfigMixin):
@@ -66,4 +67,4 @@ class RecallImageDiscriminator(ModelMixin, ConfigMixin):
 
     def forward(self, frames: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
         """Return the logits of frames in [-1, 1]."""
-        return rearrange(self.layers(frames), "b 1 1 1 -> b")
+        return rearrange(self.layers(channels_last(frames)), "b 1 1 1 -> b")

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from longtake.core.errors import UserError
 from longtake.recall.config import CLIP_FRAMES
 from longtake.recall.latents import LatentSpace
+from longtake.recall.layout import channels_last
 
 NUM_MAPS = CLIP_FRAMES - 1
 
@@ -65,7 +66,7 @@ class ContentStream(nn.Module):
 
     def forward(self, frames: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
         """Return each frame's features."""
-        return self.linears(self.convs(frames).flatten(1))
+        return self.linears(self.convs(channels_last(frames)).flatten(1))
 
 
 class MotionStream(nn.Module):
@@ -86,13 +87,20 @@ class MotionStream(nn.Module):
 
     def forward(self, maps: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
         """Return each map's features."""
-        return self.linears(self.convs(maps).flatten(1))
+        return self.linears(self.convs(channels_last(maps)).flatten(1))
 
 
 def motion_head(in_channels: int, hidden: int, out_channels: int, has_relu: bool) -> nn.Sequential:
     """Return the two linear layers that give the motion's mean, or its log-variance."""
     between = [nn.ReLU()] if has_relu else []
     return nn.Sequential(nn.Linear(in_channels, hidden), *between, nn.Linear(hidden, out_channels))
+
+
+def start_at(layer: nn.Module, value: float) -> None:
+    """Let a linear layer's outputs lie around `value`."""
+    assert isinstance(layer, nn.Linear)
+    with torch.no_grad():
+        layer.bias.add_(value)
 
 
 def check_encoder_size(size: int, channels: Sequence[int]) -> None:
@@ -127,6 +135,7 @@ class RecallEncoder(ModelMixin, ConfigMixin):
         clip_features: channels of the linear layers on all maps.
         motion_head_relu: a ReLU between the two layers of a motion head.
         content_frame: the frame of a clip that the content is taken from.
+        initial_logvar: what the log-variances start at.
 
     Raises:
         UserError: if the number of convolutions does not fit `size`.
@@ -144,6 +153,7 @@ class RecallEncoder(ModelMixin, ConfigMixin):
         clip_features: int = 256,
         motion_head_relu: bool = True,
         content_frame: int = 8,
+        initial_logvar: float = 0.0,
     ) -> None:
         super().__init__()
         check_encoder_size(size, channels)
@@ -158,6 +168,8 @@ class RecallEncoder(ModelMixin, ConfigMixin):
         self.clip = linear_sets(num_compressed * map_features, (clip_features, clip_features))
         self.motion_mean = motion_head(clip_features, clip_features, motion_channels, motion_head_relu)
         self.motion_logvar = motion_head(clip_features, clip_features, motion_channels, motion_head_relu)
+        for layer in (self.content_logvar, self.motion_logvar[-1]):
+            start_at(layer, initial_logvar)
 
     def forward(
         self, clips: Float[Tensor, "b 3 16 h w"], content: Float[Tensor, "b 3 h w"] | None = None

@@ -7,17 +7,20 @@ clip from both; after every block the two side streams are fused into the video 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
-from einops import repeat
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from longtake.recall.attention import CONV_STD, FactorisedSelfAttention
+from longtake.recall.layout import add_everywhere, channels_last
 
 Mode = Literal["1p2d", "2p1d", "3d"]
 Geometry = tuple[int, int, int]  # kernel, stride, padding
@@ -34,6 +37,62 @@ def deconv_set(in_channels: int, out_channels: int, time: Geometry, space: Geome
     nn.init.normal_(norm.weight, mean=1.0, std=CONV_STD)
     conv = nn.ConvTranspose3d(in_channels, out_channels, kernel, stride, padding)
     return nn.Sequential(spectral_norm(conv), norm, nn.ReLU(inplace=True))
+
+
+@dataclass(frozen=True)
+class FusedStreams:
+    """A clip of which some channels are the same in every frame: those are kept as a single picture.
+
+    Attributes:
+        still: the channels without time, which come first; or none.
+        moving: the others.
+    """
+
+    still: Float[Tensor, "b s 1 h w"] | None
+    moving: Float[Tensor, "b c t h w"]
+
+    def joined(self) -> Float[Tensor, "b d t h w"]:
+        """Return the clip with all its channels, d = s + c."""
+        if self.still is None:
+            return self.moving
+        still = self.still.expand(-1, -1, self.moving.shape[2], -1, -1)
+        return torch.cat([still, self.moving], dim=1)
+
+    def convolved(self, conv: nn.Conv3d | nn.ConvTranspose3d) -> Float[Tensor, "b e t2 h2 w2"]:
+        """Return what `conv` makes of the clip.
+
+        Where it sees one frame at a time, the picture is convolved once, not once for every frame.
+        """
+        if self.still is None or conv.kernel_size[0] > 1:
+            return conv(channels_last(self.joined()))
+        assert not isinstance(conv.padding, str), "the generator pads by numbers"
+        is_transposed = isinstance(conv, nn.ConvTranspose3d)
+        convolve = F.conv_transpose3d if is_transposed else F.conv3d
+        sizes = [self.still.shape[1], self.moving.shape[1]]
+        of_still, of_moving = conv.weight.split(sizes, dim=0 if is_transposed else 1)
+        still = convolve(channels_last(self.still), of_still, conv.bias, conv.stride, conv.padding)
+        return convolve(channels_last(self.moving), of_moving, None, conv.stride, conv.padding).add_(still)
+
+
+@dataclass(frozen=True)
+class Grown:
+    """The three streams of clips after the blocks that mix time: what every single frame is made from.
+
+    Attributes:
+        spatial: the spatial stream, "b s 1 h w".
+        video: the video stream.
+        temporal: the temporal stream, "b m t 1 1".
+    """
+
+    spatial: Tensor
+    video: FusedStreams
+    temporal: Tensor
+
+    def part(self, clips: slice, frames: slice) -> Grown:
+        """Return some of the frames of some of the clips."""
+        still = None if self.video.still is None else self.video.still[clips]
+        video = FusedStreams(still, self.video.moving[clips, :, frames])
+        return Grown(self.spatial[clips], video, self.temporal[clips, :, frames])
 
 
 class G3Block(nn.Module):
@@ -75,18 +134,21 @@ class G3Block(nn.Module):
     def forward(
         self,
         spatial: Float[Tensor, "b s 1 h w"],
-        video: Float[Tensor, "b v t h w"],
+        video: FusedStreams,
         temporal: Float[Tensor, "b m t 1 1"],
-    ) -> tuple[Float[Tensor, "b c 1 h2 w2"], Float[Tensor, "b d t2 h2 w2"], Float[Tensor, "b c t2 1 1"]]:
+    ) -> tuple[Float[Tensor, "b c 1 h2 w2"], FusedStreams, Float[Tensor, "b c t2 1 1"]]:
         """Return the three streams; the video holds 2 c channels, or c without a spatial stream."""
-        video = self.video(video)
+        first = self.video[0]
+        assert isinstance(first, nn.ConvTranspose3d)
+        grown = video.convolved(first)
+        for layer in list(self.video)[1:]:
+            grown = layer(grown)
         if self.temporal is not None:
             temporal = self.temporal(temporal)
-            video = video + temporal
+            grown = add_everywhere(grown, temporal)
         if self.spatial is not None:
             spatial = self.spatial(spatial)
-            video = torch.cat([spatial.expand(-1, -1, video.shape[2], -1, -1), video], dim=1)
-        return spatial, video, temporal
+        return spatial, FusedStreams(None if self.spatial is None else spatial, grown), temporal
 
 
 class RecallGenerator(ModelMixin, ConfigMixin):
@@ -127,8 +189,9 @@ class RecallGenerator(ModelMixin, ConfigMixin):
                 G3Block(in_spatial, in_video, in_temporal, width, mode, time, doubling, spatial_stream, temporal_stream)
             )
             in_spatial, in_video, in_temporal = width, streams * width, width
-        self.attention_block = min(ATTENTION_BLOCK, len(channels)) - 1
-        attended = streams * channels[self.attention_block]
+        # blocks up to the attention; what follows sees one frame at a time
+        self.num_growing = min(ATTENTION_BLOCK, len(channels)) if self_attention else NUM_TEMPORAL_BLOCKS
+        attended = streams * channels[self.num_growing - 1]
         self.attention = FactorisedSelfAttention(attended, legacy_fsa) if self_attention else None
         self.to_rgb = nn.Conv3d(streams * channels[-1], 3, (1, 3, 3), padding=(0, 1, 1))
         nn.init.normal_(self.to_rgb.weight, std=CONV_STD)
@@ -139,15 +202,30 @@ class RecallGenerator(ModelMixin, ConfigMixin):
         return 4 * 2 ** (len(self.blocks) - 1)
 
     def forward(
-        self, content: Float[Tensor, "b c_a"], motion: Float[Tensor, "b c_m"] | Float[Tensor, "b c_m n"]
+        self,
+        content: Float[Tensor, "b c_a"],
+        motion: Float[Tensor, "b c_m"] | Float[Tensor, "b c_m n"],
     ) -> Float[Tensor, "b 3 t h w"]:
         """Return a clip of 16 frames; of 16 + 4 (n - 1) for motion latents at n points in time (EncGAN3, Fig. 3.13)."""
+        return self.paint(self.grow(content, motion))
+
+    @apply_forward_hook
+    def grow(self, content: Float[Tensor, "b c_a"], motion: Float[Tensor, "b c_m"] | Float[Tensor, "b c_m n"]) -> Grown:
+        """Return what the blocks that mix time make of the latents."""
         points = motion.shape[2] if motion.ndim == 3 else 1
         temporal = motion.reshape(*motion.shape[:2], points, 1, 1)
         spatial = content[:, :, None, None, None]
-        video = torch.cat([repeat(content, "b c -> b c n 1 1", n=points), temporal], dim=1)
-        for number, block in enumerate(self.blocks):
+        video = FusedStreams(spatial, temporal)
+        for block in self.blocks[: self.num_growing]:
             spatial, video, temporal = block(spatial, video, temporal)
-            if self.attention is not None and number == self.attention_block:
-                video = self.attention(video)
-        return self.to_rgb(video).tanh()
+        if self.attention is not None:
+            video = FusedStreams(None, self.attention(video.joined()))
+        return Grown(spatial, video, temporal)
+
+    @apply_forward_hook
+    def paint(self, grown: Grown) -> Float[Tensor, "b 3 t h w"]:
+        """Return the frames: in eval mode, each is made from its own part alone."""
+        spatial, video, temporal = grown.spatial, grown.video, grown.temporal
+        for block in self.blocks[self.num_growing :]:
+            spatial, video, temporal = block(spatial, video, temporal)
+        return video.convolved(self.to_rgb).tanh()

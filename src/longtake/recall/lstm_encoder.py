@@ -22,6 +22,7 @@ from longtake.recall.encoder import (
     check_encoder_size,
     difference_maps,
     motion_head,
+    start_at,
 )
 from longtake.recall.latents import LatentSpace
 
@@ -64,6 +65,7 @@ class RecallLSTMEncoder(ModelMixin, ConfigMixin):
         motion_head_relu: a ReLU between the two layers of a motion head.
         inherit: which states are left behind; the others are zero.
         inherit_at: the states after the last map, or after the eighth.
+        initial_logvar: what the log-variances start at.
 
     Raises:
         UserError: if the number of convolutions does not fit `size`.
@@ -82,6 +84,7 @@ class RecallLSTMEncoder(ModelMixin, ConfigMixin):
         motion_head_relu: bool = True,
         inherit: Literal["none", "cell", "output", "both"] = "both",
         inherit_at: Literal["mid", "last"] = "last",
+        initial_logvar: float = 0.0,
     ) -> None:
         super().__init__()
         check_encoder_size(size, channels)
@@ -93,6 +96,8 @@ class RecallLSTMEncoder(ModelMixin, ConfigMixin):
         self.motion_lstm = nn.LSTM(motion_features[-1], lstm_channels, batch_first=True)
         self.motion_mean = motion_head(lstm_channels, lstm_channels, motion_channels, motion_head_relu)
         self.motion_logvar = motion_head(lstm_channels, lstm_channels, motion_channels, motion_head_relu)
+        for layer in (self.content_logvar, self.motion_logvar[-1]):
+            start_at(layer, initial_logvar)
 
     @property
     def hop(self) -> int:

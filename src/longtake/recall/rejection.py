@@ -15,14 +15,14 @@ Judge = Callable[[Float[Tensor, "n 3 16 h w"]], Float[Tensor, " n"]]
 NUM_CANDIDATES = 20
 
 
-def pick(candidates: Float[Tensor, "n 3 16 h w"], previous: Clip | None, judge: Judge, hop: int) -> Clip:
-    """Return the candidate with the highest logit.
+def best(candidates: Float[Tensor, "n 3 t h w"], previous: Clip | None, judge: Judge, hop: int) -> int:
+    """Return the number of the candidate with the highest logit.
 
     After a `previous` clip, what is judged is the transition: that clip up to where the candidates begin, then theirs.
-    All are judged in one batch. The logit's sigmoid, the thesis' score, has its maximum at the same candidate.
+    So of candidates after a clip the first 16 - `hop` frames will do. All are judged in one batch. The logit's sigmoid,
+    the thesis' score, has its maximum at the same candidate.
     """
     judged = candidates
     if previous is not None:
         judged = stitch(previous.expand(len(candidates), -1, -1, -1, -1), candidates, hop)
-    best = int(judge(judged).argmax())
-    return candidates[best : best + 1]
+    return int(judge(judged).argmax())

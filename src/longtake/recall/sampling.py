@@ -6,7 +6,7 @@ networks, what is given and (seed, video, k). Clips are "1 3 16 h w" in [-1, 1];
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count, islice
 from typing import Literal
@@ -18,16 +18,15 @@ from torch import Tensor
 from longtake.core.randomness import generator
 from longtake.recall.config import CLIP_FRAMES
 from longtake.recall.encoder import RecallEncoder
+from longtake.recall.generator import RecallGenerator
 from longtake.recall.gpt import TokenRollout
 from longtake.recall.latents import LatentSpace
 from longtake.recall.lstm_encoder import RecallLSTMEncoder, RecurrentState
-from longtake.recall.rejection import NUM_CANDIDATES, Judge, pick
+from longtake.recall.rejection import NUM_CANDIDATES, Judge, best
 from longtake.recall.stitching import Clip
 
 Mode = Literal["mean", "sample", "vdrej"]
 Latents = tuple[Float[Tensor, "n c_a"], Float[Tensor, "n c_m"]]
-Network = Callable[[Tensor, Tensor], Float[Tensor, "n 3 t h w"]]
-"""Content and motion latents -> clips: the generator."""
 
 # What a generator of one video draws: each has its own, so that the order of drawing does not matter
 DRAW_CLIP, DRAW_EXAMPLE, DRAW_CONTENT, DRAW_MOTION = 1, 2, 3, 4
@@ -63,7 +62,7 @@ class ClipMaker:
         num_candidates: draws to choose among in mode "vdrej".
     """
 
-    network: Network
+    network: RecallGenerator
     judge: Judge | None = None
     mode: Mode = "sample"
     hop: int = 8
@@ -79,12 +78,21 @@ class ClipMaker:
         return repeat(space, times).sample(generator(self.seed, self.video, DRAW_CLIP, number))
 
     def __call__(self, space: LatentSpace, number: int, previous: Clip | None) -> Clip:
-        """Make clip `number`; `previous` is the clip before it, which candidates must go on from."""
-        clips = self.network(*self.draw(space, number))
+        """Make clip `number`; `previous` is the clip before it, which candidates must go on from.
+
+        Of candidates, only the frames that are judged are painted; the others, of the one that is picked.
+        """
+        grown = self.network.grow(*self.draw(space, number))
         if self.mode != "vdrej":
-            return clips
+            return self.network.paint(grown)
         assert self.judge is not None
-        return pick(clips, previous, self.judge, self.hop)
+        judged = CLIP_FRAMES if previous is None else CLIP_FRAMES - self.hop
+        candidates = self.network.paint(grown.part(slice(None), slice(judged)))
+        picked = best(candidates, previous, self.judge, self.hop)
+        row = slice(picked, picked + 1)
+        if judged == CLIP_FRAMES:
+            return candidates[row]
+        return torch.cat([candidates[row], self.network.paint(grown.part(row, slice(judged, None)))], dim=2)
 
     def drawing(self) -> ClipMaker:
         """Return the maker for a space whose mean is no clip at all: the prior."""

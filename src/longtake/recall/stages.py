@@ -113,7 +113,8 @@ class GANStage(Stage[Batch]):
     def players(self) -> list[Player]:
         """Discriminators; encoder, generator, or both as one (an autoencoder)."""
         judges = [*self.image_discriminator.parameters(), *self.video_discriminator.parameters()]
-        players = [Player("discriminators", judges, self.recipe.discriminators.optimizer)]
+        judge = self.recipe.discriminators.optimizer
+        players = [Player("discriminators", judges, judge, start=self.config.adversarial_start)]
         makers = {"generator": list(self.generator.parameters())}
         if self.encoder is not None:
             encoder = list(self.encoder.parameters())
@@ -132,7 +133,6 @@ class GANStage(Stage[Batch]):
 
     def loss(self, player: str, batch: Batch, step: int, generator: torch.Generator) -> Losses:
         """Loss of the discriminators, of the encoder (Eq. 3.1), the generator (3.4), or both (4.4, 5.1)."""
-        del step
         if player == "discriminators":
             with torch.no_grad():
                 rendering = self._render(batch, generator, with_noise=self.config.noise_terms)
@@ -149,7 +149,7 @@ class GANStage(Stage[Batch]):
                 content, motion = losses.latent_kl(rendering.decoded.latents)
                 terms |= {"train/loss_kl_content": content, "train/loss_kl_motion": motion}
                 loss = loss + self.config.kl_weight * (content + motion)
-        if is_generator:
+        if is_generator and step >= self.config.adversarial_start:
             frames = [self.image_discriminator(draw_frame(fake, generator)) for fake in frame_fakes(rendering)]
             clips = [self.video_discriminator(fake) for fake in clip_fakes(rendering)]
             terms["train/loss_adv_image"] = losses.adversarial_loss(frames)

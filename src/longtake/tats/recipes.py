@@ -68,7 +68,7 @@ def tats_weizmann_64() -> TatsRecipe:
         transformer=transformer,
         sparse=replace(transformer, latent_step=4),
         interpolation=replace(transformer, steps=1000, num_latents=5),
-        sampling=SamplingConfig(top_k=None, top_p=0.95),
+        sampling=SamplingConfig(temperature=0.8, top_k=None, top_p=0.8),
     )
 
 
