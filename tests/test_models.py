@@ -174,3 +174,9 @@ def test_a_hub_id_loads_what_the_hub_hands_over(saved, monkeypatch, glober):
     monkeypatch.setattr("huggingface_hub.hf_hub_download", fetch_file)
     monkeypatch.setattr("longtake.nn.pipeline.snapshot_download", lambda hub_id, **options: str(saved))
     assert np.array_equal(models.load("owner/tiny", "cpu")(2, label=0).frames, glober(2, label=0).frames)
+
+
+@pytest.mark.parametrize("name", [model.name for model in models.available_models()])
+def test_loading_a_shipped_model_says_nothing(name, capfd):
+    longtake.load(name, device="cpu")
+    assert capfd.readouterr() == ("", "")

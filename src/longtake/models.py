@@ -90,7 +90,7 @@ def load(
     from longtake.core.device import find_device
 
     target = find_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    with no_progress_bar():
+    with quiet_diffusers():
         try:
             pipeline = pipeline_class(config).from_pretrained(str(folder), dtype=dtype or torch.float32)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
@@ -191,15 +191,17 @@ def check_weights(folder: Path, expected: set[str]) -> None:
 
 
 @contextmanager
-def no_progress_bar() -> Iterator[None]:
-    """Silence diffusers' progress bars: loading takes a second, and the caller owns the terminal."""
+def quiet_diffusers() -> Iterator[None]:
+    """Silence diffusers' progress bars, as loading takes a second, and its warnings of types that it cannot check."""
     from diffusers.utils import logging
 
-    was_enabled = logging.is_progress_bar_enabled()
+    was_enabled, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(verbosity)
         if was_enabled:
             logging.enable_progress_bar()
 

@@ -20,7 +20,7 @@ from longtake.core.errors import UserError
 from longtake.metrics.networks.features import LOCAL, Clips, FeatureNetwork, Resize
 from longtake.metrics.networks.preprocess import local_input
 from longtake.metrics.networks.weights import sha256_of
-from longtake.models import WEIGHTS, check_weights, no_progress_bar, one_line
+from longtake.models import WEIGHTS, check_weights, one_line, quiet_diffusers
 
 CONFIG, WEIGHTS_FILE = "config.json", "diffusion_pytorch_model.safetensors"
 
@@ -134,7 +134,7 @@ def load_local(name_or_path: str, device: str = "cpu") -> LocalFeatures:
     Raises `UserError` if there is none, or its folder is damaged.
     """
     folder = find_evaluator(name_or_path)
-    with no_progress_bar():
+    with quiet_diffusers():
         try:
             network = LocalEvaluator.from_pretrained(str(folder), torch_dtype=torch.float32, use_safetensors=True)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
