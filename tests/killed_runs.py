@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import multiprocessing
 import os
@@ -94,9 +95,12 @@ def runs_of(script: ModuleType) -> Iterator[Runs]:
 
 
 def main_with(script: str, arguments: list[str], environment: dict[str, str]) -> None:
-    """Run as the script would in a process with these variables."""
-    os.environ.update(environment)
-    sys.modules[script].main(arguments)
+    """Run as the script would in a process with these variables.
+
+    The process may come from a server that other tests have started, without the script and the variables.
+    """
+    os.environ.update(ON_CPU | environment)
+    importlib.import_module(script).main(arguments)
 
 
 def weights(out: Path) -> dict[str, bytes]:

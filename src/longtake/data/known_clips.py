@@ -27,6 +27,10 @@ class KnownClips:
     def __contains__(self, clip: ClipKey) -> bool:
         return clip in self._places
 
+    def keys(self) -> set[ClipKey]:
+        """Return the clips of which something is kept."""
+        return set(self._places)
+
     def add(self, clip: ClipKey, value: Shaped[Tensor, ...]) -> None:
         """Keep a copy of what belongs to a clip that is not there yet."""
         block, row = divmod(len(self._places), self.BLOCK)
