@@ -6,6 +6,7 @@ import importlib
 import json
 import multiprocessing
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -59,6 +60,7 @@ class Runs:
             assert time.monotonic() < deadline, "no checkpoint appeared"
             assert all(process.is_alive() for process in started), "the run ended before it could be killed"
             time.sleep(0.01)
+        time.sleep(random.random() * 0.2)  # into the next step, or the one after
         for process in started:
             process.kill()
         for process in started:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -235,12 +234,6 @@ def main(arguments: list[str] | None = None) -> None:
         hang_in(args.hang_in, step=4)
     with few_statistics():
         train(short_recipe(), "toy", args.data, args.out, resume=args.resume)
-
-
-def main_with(arguments: list[str], environment: dict[str, str]) -> None:
-    """Run as the script would in a process with these variables: for processes that are forked, not started."""
-    os.environ.update(environment)
-    main(arguments)
 
 
 if __name__ == "__main__":

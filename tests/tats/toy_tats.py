@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -134,12 +133,6 @@ def main(arguments: list[str] | None = None) -> None:
     if args.hang:
         hang(step=4)
     train(short_recipe(), "toy", args.data, args.out, resume=args.resume, only=["vqgan"])
-
-
-def main_with(arguments: list[str], environment: dict[str, str]) -> None:
-    """Run as the script would in a process with these variables: for processes that are forked, not started."""
-    os.environ.update(environment)
-    main(arguments)
 
 
 if __name__ == "__main__":
