@@ -17,7 +17,7 @@ from longtake.recall.gpt_stage import GPTStage, check
 from longtake.recall.pipeline import RecallPipeline
 from longtake.recall.stages import GANStage
 from longtake.training.config import OptimizerConfig
-from longtake.training.run import train_stages
+from longtake.training.run import Components, train_stages
 from longtake.training.run_folder import RunFolder
 from longtake.video import VideoReader, write_video
 
@@ -212,10 +212,10 @@ def train(recipe, index, run, **options):
     """Both stages and the pipeline, as a whole run has it."""
     stages = {
         "gan": lambda _: GANStage(recipe, index),
-        "gpt": lambda components: GPTStage.on(recipe, index, components),
+        "gpt": lambda components: GPTStage.on(recipe, index, components.find("gan")),
     }
     train_stages(stages, RunFolder(run), **options)
-    return export.pipeline(recipe, index, run / "components")
+    return export.pipeline(recipe, index, Components(run / "components"))
 
 
 def test_resume_equals_straight_run_and_ends_in_a_pipeline(classes, tmp_path):
@@ -244,7 +244,7 @@ def test_resume_equals_straight_run_and_ends_in_a_pipeline(classes, tmp_path):
     assert (frames == joined(straight.stream(100, label="jump"))).all()
     assert not (frames == joined(straight.stream(100, label="bend"))).all()
     # the first part of an R3 is an R2
-    r2 = export.pipeline(changed(recipe, model="r2"), classes, tmp_path / "straight" / "components")
+    r2 = export.pipeline(changed(recipe, model="r2"), classes, Components(tmp_path / "straight" / "components"))
     assert (r2.config.model, r2.gpt, r2.config.span) == ("r2", None, 24)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from toy_stages import CONFIG, Adversarial, Regression
+from toy_stages import CONFIG, Adversarial, Plain, Regression
 
 from longtake.core.errors import UserError
 from longtake.training.checkpoint import CheckpointContents, newest_checkpoint, write_checkpoint
@@ -23,6 +23,8 @@ FACTORIES = {
     "regression": lambda components: Regression(),
     "adversarial": lambda components: Adversarial(components=components),
 }
+
+LONGER = replace(CONFIG, steps=CONFIG.steps + 2)
 
 
 def said(reporter):
@@ -117,6 +119,28 @@ def test_stage_whose_upstream_was_trained_further_starts_afresh(tmp_path, report
     assert (capped.checkpoints("adversarial.stale-1") / "step-00000005").is_dir()
     name = "components/adversarial/network.safetensors"
     assert (capped.path / name).read_bytes() == (straight.path / name).read_bytes()
+
+
+def test_stage_trained_alone_knows_what_it_was_trained_on(tmp_path, reporter):
+    run = RunFolder(tmp_path)
+    for name, factory in FACTORIES.items():
+        train_stages({name: factory}, run, resume=True, reporter=reporter)
+    files = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.safetensors")}
+    train_stages(FACTORIES, run, resume=True, reporter=reporter)
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.safetensors")} == files
+    train_stages({"regression": lambda components: Regression(LONGER)}, run, resume=True, reporter=reporter)
+    assert "starts afresh" not in said(reporter)
+    train_stages({"adversarial": FACTORIES["adversarial"]}, run, resume=True, reporter=reporter)
+    assert "stage 'adversarial' starts afresh" in said(reporter)
+
+
+def test_stage_that_does_not_use_an_earlier_one_is_not_stale_when_that_one_changes(tmp_path, reporter):
+    run = RunFolder(tmp_path)
+    siblings = {"plain": lambda components: Plain(CONFIG), "regression": lambda components: Regression()}
+    train_stages(siblings, run, reporter=reporter)
+    longer = {**siblings, "plain": lambda components: Plain(LONGER)}
+    train_stages(longer, run, resume=True, reporter=reporter)
+    assert "stage 'regression' is finished" in said(reporter)
 
 
 def test_export_that_was_cut_off_is_repeated(tmp_path, reporter):

@@ -93,7 +93,7 @@ class Adversarial(Regression):
         super().__init__(config, noise=0.1, pause=pause)
         self.critic = nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 1))
         if components is not None:
-            self.network.load_state_dict(load_file(components / "regression" / "network.safetensors"))
+            self.network.load_state_dict(load_file(components.find("regression") / "network.safetensors"))
 
     def modules(self):
         return {"network": self.network, "critic": self.critic}

@@ -23,7 +23,7 @@ from longtake.glober.video_encoder import GloberVideoEncoder
 from longtake.models import find_folder
 from longtake.training.engine import default_reporter
 from longtake.training.processes import use_device
-from longtake.training.run import Factory, choose_stages, export_if_complete, exported, run_config, train_stages
+from longtake.training.run import Components, Factory, choose_stages, export_if_complete, run_config, train_stages
 from longtake.training.run_folder import RunFolder
 from longtake.training.stage import Stage
 
@@ -66,20 +66,20 @@ def train(
 
 
 def factories(recipe: GloberRecipe, index: VideoIndex) -> dict[str, Factory]:
-    """Each stage by name, as a function of the folder that holds what earlier stages exported.
+    """Each stage by name, as a function of what earlier stages exported.
 
     Raises `UserError` for settings that cannot be built or do not suit the data.
     """
     build.check(recipe, index)
 
-    def autoencoder(components: Path) -> Stage:
+    def autoencoder(components: Components) -> Stage:
         stage = AutoencoderStage(recipe, index, _frame_vae(recipe, components))
         if decoder.pretrained:
             for line in pretrained.initialise(stage.frame_decoder, decoder.pretrained).lines(decoder.pretrained):
                 default_reporter().message(line)
         return stage
 
-    def generator(components: Path) -> Stage:
+    def generator(components: Components) -> Stage:
         return GeneratorStage(
             recipe,
             index,
@@ -101,10 +101,11 @@ def factories(recipe: GloberRecipe, index: VideoIndex) -> dict[str, Factory]:
 
 def export(recipe: GloberRecipe, index: VideoIndex, run: RunFolder) -> None:
     """Put the trained parts together as a pipeline in `run.model`."""
-    components = run.components
+    components = Components(run.components)
     autoencoder = _autoencoder(recipe, components)
     reads_condition = recipe.autoencoder.decoder.reads_condition
-    condition_encoder = _condition_encoder(recipe, index, autoencoder if reads_condition else components / "generator")
+    generator = components.find("generator")
+    condition_encoder = _condition_encoder(recipe, index, autoencoder if reads_condition else generator)
     assert condition_encoder is not None
     pipeline = build.pipeline(
         recipe,
@@ -112,25 +113,25 @@ def export(recipe: GloberRecipe, index: VideoIndex, run: RunFolder) -> None:
         _frame_vae(recipe, components),
         GloberVideoEncoder.from_pretrained(autoencoder / "video_encoder"),
         GloberFrameDecoder.from_pretrained(autoencoder / "frame_decoder"),
-        GloberFeatureGenerator.from_pretrained(components / "generator" / "feature_generator"),
+        GloberFeatureGenerator.from_pretrained(generator / "feature_generator"),
         condition_encoder,
     )
     with atomic_path(run.model) as folder:
         pipeline.save_pretrained(folder)
 
 
-def _frame_vae(recipe: GloberRecipe, components: Path) -> AutoencoderKL:
+def _frame_vae(recipe: GloberRecipe, components: Components) -> AutoencoderKL:
     folder = build.frame_vae_folder(recipe)
     if folder:
         return pretrained.read_frame_vae(folder)
-    return AutoencoderKL.from_pretrained(exported(components, "frame_vae") / "frame_vae")
+    return AutoencoderKL.from_pretrained(components.find("frame_vae") / "frame_vae")
 
 
-def _autoencoder(recipe: GloberRecipe, components: Path) -> Path:
+def _autoencoder(recipe: GloberRecipe, components: Components) -> Path:
     """Return the folder of video encoder and frame decoder."""
     if recipe.autoencoder.pretrained:
         return find_folder(recipe.autoencoder.pretrained)
-    return exported(components, "autoencoder")
+    return components.find("autoencoder")
 
 
 def _condition_encoder(recipe: GloberRecipe, index: VideoIndex, stage_folder: Path) -> ConditionEncoder | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from pathlib import Path
 
 from longtake.data.index import VideoIndex
 from longtake.recall import build
@@ -17,21 +16,22 @@ from longtake.recall.pipeline import RecallPipeline
 from longtake.recall.rejection import NUM_CANDIDATES
 from longtake.recall.sampling import Mode
 from longtake.recall.stitching import frames_of
+from longtake.training.run import Components
 
 
-def pipeline(recipe: RecallRecipe, index: VideoIndex, components: Path) -> RecallPipeline:
-    """Put together what the stages of `recipe` have exported to `components`.
+def pipeline(recipe: RecallRecipe, index: VideoIndex, components: Components) -> RecallPipeline:
+    """Put together what the stages of `recipe` have exported.
 
     An R3's recipe with `model` set to "r2" gives the R2 that it goes on from.
     """
-    networks, sampling = components / "gan", recipe.sampling
+    networks, sampling = components.find("gan"), recipe.sampling
     encoder_class = RecallLSTMEncoder if recipe.model == "lencgan" else RecallEncoder
     encoder = None if recipe.model == "g3an" else encoder_class.from_pretrained(networks / "encoder")
     judge, gpt = None, None
     if recipe.model in build.PAIRED:
         judge = RecallVideoDiscriminator.from_pretrained(networks / "video_discriminator")
     if recipe.model == "r3":
-        gpt = RecallGPT.from_pretrained(components / "gpt" / "gpt")
+        gpt = RecallGPT.from_pretrained(components.find("gpt") / "gpt")
     hop = build.sequence_hop(recipe) if recipe.model == "lencgan" else recipe.hop
     return RecallPipeline(
         RecallGenerator.from_pretrained(networks / "generator"),

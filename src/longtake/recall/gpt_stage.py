@@ -80,9 +80,8 @@ class GPTStage(Stage[TokenBatch]):
         )
 
     @classmethod
-    def on(cls, recipe: RecallRecipe, index: VideoIndex, components: Path) -> GPTStage:
-        """Return the stage on what the first stage has exported to `components`."""
-        parts = components / "gan"
+    def on(cls, recipe: RecallRecipe, index: VideoIndex, parts: Path) -> GPTStage:
+        """Return the stage on what the first stage has exported to the folder `parts`."""
         encoder = RecallEncoder.from_pretrained(parts / "encoder")
         return cls(recipe, index, encoder, RecallGenerator.from_pretrained(parts / "generator"))
 

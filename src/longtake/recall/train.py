@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import diffusers
 
@@ -15,9 +14,8 @@ from longtake.recall.config import RecallRecipe
 from longtake.recall.export import pipeline
 from longtake.recall.stages import GANStage
 from longtake.training.processes import use_device
-from longtake.training.run import Factory, choose_stages, export_if_complete, exported, run_config, train_stages
+from longtake.training.run import Components, Factory, choose_stages, export_if_complete, run_config, train_stages
 from longtake.training.run_folder import RunFolder
-from longtake.training.stage import Stage
 
 
 def train(
@@ -57,7 +55,7 @@ def train(
 
 
 def factories(recipe: RecallRecipe, index: VideoIndex) -> dict[str, Factory]:
-    """Each stage by name, as a function of the folder that holds what earlier stages exported.
+    """Each stage by name, as a function of what earlier stages exported.
 
     Raises `UserError` for settings that cannot be built or contradict each other.
     """
@@ -66,15 +64,11 @@ def factories(recipe: RecallRecipe, index: VideoIndex) -> dict[str, Factory]:
     if recipe.model == "r3":
         gpt_stage.check(recipe, index)
 
-        def gpt(components: Path) -> Stage[Any]:
-            exported(components, "gan")
-            return gpt_stage.GPTStage.on(recipe, index, components)
-
-        stages["gpt"] = gpt
+        stages["gpt"] = lambda components: gpt_stage.GPTStage.on(recipe, index, components.find("gan"))
     return stages
 
 
 def export(recipe: RecallRecipe, index: VideoIndex, run: RunFolder) -> None:
     """Put the trained parts together as a pipeline in `run.model`."""
     with atomic_path(run.model) as folder:
-        pipeline(recipe, index, run.components).save_pretrained(folder)
+        pipeline(recipe, index, Components(run.components)).save_pretrained(folder)

@@ -16,7 +16,7 @@ from longtake.tats.stages import VQGANStage
 from longtake.tats.tokens import check_stores
 from longtake.tats.vqgan import TatsVQGAN
 from longtake.training.processes import use_device
-from longtake.training.run import Factory, choose_stages, export_if_complete, exported, run_config, train_stages
+from longtake.training.run import Components, Factory, choose_stages, export_if_complete, run_config, train_stages
 from longtake.training.run_folder import RunFolder
 from longtake.training.stage import Stage
 
@@ -60,7 +60,7 @@ def train(
 
 
 def factories(recipe: TatsRecipe | SpectrogramRecipe, index: VideoIndex) -> dict[str, Factory]:
-    """Each stage by name, as a function of the folder that holds what earlier stages exported.
+    """Each stage by name, as a function of what earlier stages exported.
 
     Raises `UserError` for settings that cannot be built or do not suit the data.
     """
@@ -70,7 +70,7 @@ def factories(recipe: TatsRecipe | SpectrogramRecipe, index: VideoIndex) -> dict
     build.check(recipe, index)
 
     def transformer(name: str) -> Factory:
-        def stage(components: Path) -> Stage:
+        def stage(components: Components) -> Stage:
             from longtake.tats.transformer_stages import TransformerStage
 
             return TransformerStage(name, recipe, index, _vqgan(components))
@@ -89,17 +89,16 @@ def export(recipe: TatsRecipe | SpectrogramRecipe, index: VideoIndex, run: RunFo
     """Put the trained parts together as a pipeline in `run.model`; a VQGAN of spectrograms stands there alone."""
     if isinstance(recipe, SpectrogramRecipe):
         with atomic_path(run.model) as folder:
-            _vqgan(run.components, SpectrogramStage.name).save_pretrained(folder)
+            _vqgan(Components(run.components), SpectrogramStage.name).save_pretrained(folder)
         return
     from longtake.tats.transformer import TatsTransformer
 
-    trained = {
-        name: TatsTransformer.from_pretrained(exported(run.components, name) / name) for name in transformers(recipe)
-    }
-    pipeline = build.pipeline(recipe, index, _vqgan(run.components), **trained)
+    parts = Components(run.components)
+    trained = {name: TatsTransformer.from_pretrained(parts.find(name) / name) for name in transformers(recipe)}
+    pipeline = build.pipeline(recipe, index, _vqgan(parts), **trained)
     with atomic_path(run.model) as folder:
         pipeline.save_pretrained(folder)
 
 
-def _vqgan(components: Path, stage: str = "vqgan") -> TatsVQGAN:
-    return TatsVQGAN.from_pretrained(exported(components, stage) / stage)
+def _vqgan(components: Components, stage: str = "vqgan") -> TatsVQGAN:
+    return TatsVQGAN.from_pretrained(components.find(stage) / stage)

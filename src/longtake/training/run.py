@@ -22,8 +22,29 @@ from longtake.training.run_folder import RunFolder
 from longtake.training.stage import Stage
 from longtake.training.trainer import name_key
 
-Factory = Callable[[Path], Stage[Any]]
-"""Builds a stage from the folder that holds what earlier stages exported."""
+
+class Components:
+    """What the stages of a run have exported, and which of it was asked for: who asks depends on it.
+
+    Attributes:
+        used: names of the stages whose export was asked for, in order.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.used: list[str] = []
+
+    def find(self, stage: str) -> Path:
+        """Return where `stage` was exported to; raise `UserError` if it was not trained yet."""
+        if not (self._folder / stage).is_dir():
+            raise UserError(f"stage {stage!r} is not trained in this run yet: train it first (--stage {stage})")
+        if stage not in self.used:
+            self.used.append(stage)
+        return self._folder / stage
+
+
+Factory = Callable[[Components], Stage[Any]]
+"""Builds a stage from what earlier stages exported."""
 
 
 def choose_stages(stages: Mapping[str, Factory], only: Sequence[str] | None) -> dict[str, Factory]:
@@ -49,13 +70,6 @@ def export_if_complete(stages: Iterable[str], run: RunFolder, export: Callable[[
     run_on_main(export_complete_run)
 
 
-def exported(components: Path, stage: str) -> Path:
-    """Return where `stage` was exported to; raise `UserError` if it was not trained yet."""
-    if not (components / stage).is_dir():
-        raise UserError(f"stage {stage!r} is not trained in this run yet: train it first (--stage {stage})")
-    return components / stage
-
-
 def train_stages(
     factories: Mapping[str, Factory],
     run: RunFolder,
@@ -69,11 +83,12 @@ def train_stages(
     """Train stages in order, each built when its turn comes from what the earlier ones exported.
 
     Args:
-        factories: stage name -> function of the run's components folder that builds the stage. Initial weights may
+        factories: stage name -> function that builds the stage from the run's components. Initial weights may
             be drawn from torch's global random state, which is seeded from `seed` and the stage's name.
         run: the folder; it must be empty or missing unless `resume`.
         resume: go on where the run stopped. Finished stages are skipped; a stage whose earlier stages changed since
-            is put aside and trained afresh. A missing or empty folder is started.
+            is put aside and trained afresh, whether or not those are among `factories`. A missing or empty folder is
+            started.
         max_steps: caps every stage; schedules still follow the stage's `steps`.
         config: settings of the run, JSON-able, written to config.json; on resume, changes are reported.
         seed: of initial weights.
@@ -85,37 +100,36 @@ def train_stages(
     changes = run_on_main(lambda: run.start(config or {}, resume=resume))
     if changes:
         reporter.message(f"warning: settings changed since this run was last started: {', '.join(changes)}")
-    upstream: dict[str, Identity] = {}
     for name, factory in factories.items():
+        torch.manual_seed(derive_seed(seed, name_key(name)))
+        components = Components(run.components)
+        stage = factory(components)
+        assert stage.name == name, f"factory {name!r} built stage {stage.name!r}"
+        upstream = run_on_main(partial(_identities, run, components.used))
         moved_to = run_on_main(partial(_put_stale_aside, run, name, upstream))
         if moved_to:
             reporter.message(
                 f"stage {name!r} starts afresh: the earlier stages it was trained on have changed "
                 f"(its old checkpoints are in {moved_to})"
             )
-        torch.manual_seed(derive_seed(seed, name_key(name)))
-        stage = factory(run.components)
-        assert stage.name == name, f"factory {name!r} built stage {stage.name!r}"
         last_step = min(stage.config.steps, max_steps or stage.config.steps)
         finished = run_on_main(partial(_read_finished, run, name))
         if finished and finished.step >= last_step:
             reporter.message(f"stage {name!r} is finished (step {finished.step})")
-            upstream[name] = finished
             continue
         run_on_main(partial(remove, _finished_path(run, name)))
         train_stage(stage, run, resume=resume, max_steps=max_steps, upstream=upstream, reporter=reporter)
-        upstream[name] = run_on_main(partial(_write_finished, run, name))
+        run_on_main(partial(_write_finished, run, name))
 
 
 def _finished_path(run: RunFolder, stage: str) -> Path:
     return run.checkpoints(stage) / "finished.json"
 
 
-def _write_finished(run: RunFolder, stage: str) -> Identity:
+def _write_finished(run: RunFolder, stage: str) -> None:
     checkpoint, _ = newest_checkpoint(run.checkpoints(stage))
     assert checkpoint is not None, f"stage {stage!r} left no checkpoint"
     write_json(_finished_path(run, stage), vars(checkpoint.identity))
-    return checkpoint.identity
 
 
 def _read_finished(run: RunFolder, stage: str) -> Identity | None:
@@ -123,6 +137,11 @@ def _read_finished(run: RunFolder, stage: str) -> Identity | None:
     if not path.is_file() or not (run.components / stage).is_dir():
         return None
     return Identity(**json.loads(path.read_text()))
+
+
+def _identities(run: RunFolder, stages: Sequence[str]) -> dict[str, Identity]:
+    """What the finished ones of `stages` ended with; parts that were put there by hand have no identity."""
+    return {stage: identity for stage in stages if (identity := _read_finished(run, stage))}
 
 
 def _put_stale_aside(run: RunFolder, stage: str, upstream: Mapping[str, Identity]) -> Path | None:
