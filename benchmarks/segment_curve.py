@@ -2,8 +2,9 @@
 
 Any family's models take part, each written NAME=MODEL or NAME=MODEL,OPTION=VALUE,...: what `longtake sample` takes as
 MODEL, and arguments of the pipeline's `stream`. A model with classes shows them in turn. Of an EncGAN3 the generator
-runs once over more points in time, which is how the thesis stretches it (Fig. 3.13). All models have the same number of
-videos and are compared with the same real clips, one of each real video, so that curves compare with each other.
+runs once over more points in time, which is how the thesis stretches it (Fig. 3.13). A folder of videos made before
+may stand for MODEL. All models have the same number of videos and are compared with the same real clips, one of each
+real video, so that curves compare with each other.
 
     python benchmarks/segment_curve.py r3=runs/r3 "r3 mean=runs/r3,mode=mean,rollout=faster" "EncGAN3=runs/encgan3" \
         --real weizmann-actions --frames 512 --videos 8 --out curve.json
@@ -31,7 +32,7 @@ from longtake.metrics.evaluation import plots
 from longtake.metrics.evaluation.config import EvaluationConfig
 from longtake.metrics.evaluation.evaluation import evaluate
 from longtake.metrics.evaluation.report import CurveOfNumbers
-from longtake.video import open_writer
+from longtake.video import VIDEO_SUFFIXES, open_writer, probe
 
 SEGMENT = 16  # frames of a clip under protocol "longtake"
 FEATURES = "local:evaluator-weizmann"
@@ -64,6 +65,22 @@ def parse_value(text: str) -> Any:  # noqa: ANN401
         return json.loads(text)
     except json.JSONDecodeError:
         return text
+
+
+def made_before(entry: Entry, num_videos: int, num_frames: int) -> bool:
+    """Whether the entry is a folder of videos. Raises `UserError` if they are not `num_videos` that are long enough."""
+    folder = Path(entry.model)
+    videos = [path for path in folder.iterdir() if path.suffix in VIDEO_SUFFIXES] if folder.is_dir() else []
+    if not videos:
+        return False
+    if entry.options:
+        raise UserError(f"{entry.name} is a folder of videos, which takes no options")
+    shortest = min(probe(video).num_frames for video in videos)
+    if len(videos) != num_videos or shortest < num_frames:
+        raise UserError(
+            f"{folder}: {len(videos)} videos of {shortest} frames and more; wanted {num_videos} of {num_frames}"
+        )
+    return True
 
 
 def sample(entry: Entry, folder: Path, num_videos: int, num_frames: int, seed: int) -> float:
@@ -132,12 +149,16 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"{arguments.out}: the report is written as .json")
     curves, models = {}, {}
     for entry in entries:
-        with tempfile.TemporaryDirectory() as folder:
-            seconds = sample(entry, Path(folder), arguments.videos, arguments.frames, arguments.seed)
-            curve = measure(arguments.real, Path(folder), arguments.features, arguments.seed, arguments.resamples)
+        seconds: dict[str, float] = {}
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(entry.model)
+            if not made_before(entry, arguments.videos, arguments.frames):
+                folder = Path(temporary)
+                taken = sample(entry, folder, arguments.videos, arguments.frames, arguments.seed)
+                seconds = {"cpu_seconds": round(taken, 1)}
+            curve = measure(arguments.real, folder, arguments.features, arguments.seed, arguments.resamples)
         curves[entry.name] = curve
-        described = {"model": entry.model, "options": entry.options, "cpu_seconds": round(seconds, 1)}
-        models[entry.name] = {**described, "curve": curve.to_json()}
+        models[entry.name] = {"model": entry.model, "options": entry.options, **seconds, "curve": curve.to_json()}
         print(f"{entry.name}: {' '.join(f'{value:.1f}' for value in curve.values)}")
     facts = {name: getattr(arguments, name) for name in ("frames", "videos", "seed", "features")}
     write_results(arguments.out, {"real": str(arguments.real), **facts, "models": models}, curves)
