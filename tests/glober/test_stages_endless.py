@@ -129,6 +129,11 @@ def test_a_start_from_trained_weights_changes_nothing_yet(build_generator, tmp_p
     with torch.no_grad():
         assert torch.equal(trained.feature_generator(*inputs), stage.feature_generator(*inputs, previous))
     assert torch.equal(trained.condition_encoder.embedding.weight, stage.condition_encoder.embedding.weight)
+    stage.pipeline().save_pretrained(tmp_path / "endless")
+    back = build_generator(generator__feature_scale="none")
+    build.start_from(tmp_path / "endless", back.modules())
+    with torch.no_grad():
+        assert torch.equal(back.feature_generator(*inputs), trained.feature_generator(*inputs))
     other = build_generator(generator__depth=2, **ENDLESS)
     with pytest.raises(UserError, match=r"cannot start from .*feature_generator: one of the two .* no blocks.1"):
         build.start_from(tmp_path, other.modules())

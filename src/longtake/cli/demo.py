@@ -40,8 +40,8 @@ class Shot:
 # What each family shows.
 SHOTS: dict[str, tuple[Shot, ...]] = {
     "glober": (
-        Shot("real-time", "real time, at the rate of the training videos"),
-        Shot("slow-motion", "the same moment in slow motion: 256 frames over the same span", 256, {"stretch": True}),
+        Shot("long", "real time, window after window: 256 frames", 256),
+        Shot("slow-motion", "its beginning at a quarter of the speed: 64 frames", 64, {"speed": 0.25}),
     ),
     "tats": (Shot("long", "real time, beyond the clips it was trained on: 256 frames", 256),),
     "recall": (Shot("long", "real time, one clip after another: 256 frames", 256),),
