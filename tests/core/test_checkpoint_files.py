@@ -8,6 +8,8 @@ import os
 import pathlib
 import pickle
 import subprocess
+import sys
+import types
 
 import pytest
 import torch
@@ -79,6 +81,58 @@ def test_hostile_checkpoint_is_refused_in_one_line_and_runs_nothing(tmp_path, fu
     with pytest.raises(UserError, match=rf"refused checkpoint .*hostile\.ckpt: it asks for \S*{name}, ") as caught:
         read_checkpoint(path)
     assert "\n" not in str(caught.value)
+    assert not mark.exists()
+
+
+@pytest.fixture
+def lightning(monkeypatch):
+    """Classes that say they are Lightning's; whoever looks one up or runs one leaves a mark in `marks`."""
+    marks: list[str] = []
+
+    class ModelCheckpoint:
+        def __init__(self, folder):
+            marks.append("made")
+            self.folder = folder
+
+        def __reduce__(self):
+            return type(self), (self.folder,), {"folder": self.folder}
+
+        def __setstate__(self, state):
+            marks.append("set")
+
+    class Closure:
+        pass
+
+    for kind, module in ((ModelCheckpoint, "pytorch_lightning.callbacks"), (Closure, "lightning.loops")):
+        kind.__module__, kind.__qualname__ = module, kind.__name__
+        monkeypatch.setitem(sys.modules, module.partition(".")[0], types.ModuleType("package"))
+        monkeypatch.setitem(sys.modules, module, types.SimpleNamespace(**{kind.__name__: kind}))
+    return types.SimpleNamespace(checkpoint=ModelCheckpoint, closure=Closure, marks=marks)
+
+
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_objects_of_lightning_become_placeholders_that_run_nothing(tmp_path, lightning, as_zip):
+    objects = [lightning.checkpoint("a"), lightning.closure()]
+    kept = {lightning.checkpoint: {"best": torch.tensor(2.0)}, "objects": objects}
+    torch.save(checkpoint(callbacks=kept), tmp_path / "a.ckpt", _use_new_zipfile_serialization=as_zip)
+    lightning.marks.clear()
+    contents = read_checkpoint(tmp_path / "a.ckpt")
+    assert contents["state_dict"]["weight"].tolist() == [0, 1, 2]
+    assert [vars(placeholder) for placeholder in contents["callbacks"]["objects"]] == [{}, {}]
+    assert lightning.checkpoint not in contents["callbacks"]
+    assert lightning.marks == []
+    torch.load(tmp_path / "a.ckpt", weights_only=False)
+    assert lightning.marks == ["made", "set"]  # so it would have been seen
+
+
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_a_placeholder_is_no_way_in(tmp_path, lightning, as_zip):
+    mark = tmp_path / "mark"
+    order = Call(os.system, f"touch {mark}")
+    state = checkpoint(callbacks={lightning.checkpoint: lightning.checkpoint(order)})
+    torch.save(state, tmp_path / "a.ckpt", _use_new_zipfile_serialization=as_zip)
+    with pytest.raises(UserError, match=r"refused checkpoint .*a\.ckpt: it asks for posix\.system"):
+        read_checkpoint(tmp_path / "a.ckpt")
     assert not mark.exists()
 
 

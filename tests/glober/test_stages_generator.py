@@ -174,3 +174,13 @@ def test_data_without_what_the_recipe_needs(index, tmp_path):
         build.condition_encoder(RECIPE, bare)
     with pytest.raises(UserError, match=r"the recipe needs captions, but .* has none"):
         build.condition_encoder(changed(RECIPE, condition="caption"), bare)
+
+
+def test_captions_start_from_a_model_of_classes_with_an_encoder_of_their_own(build_generator, tmp_path):
+    labels = build_generator(generator__feature_scale="none")
+    labels.pipeline().save_pretrained(tmp_path)
+    stage = build_generator(condition="caption", generator__feature_scale="none")
+    before = snapshot(stage.condition_encoder)
+    build.start_from(tmp_path, stage.modules())
+    assert same(snapshot(stage.feature_generator), snapshot(labels.feature_generator))
+    assert same(snapshot(stage.condition_encoder), before)

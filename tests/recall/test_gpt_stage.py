@@ -57,6 +57,15 @@ def stage(classes):
     return stage
 
 
+def test_preparation_says_how_many_videos_are_encoded(classes):
+    for variants, last in ((1, "encoded 5 of 5 videos"), (2, "encoded 10 of 10 variants of 5 videos")):
+        stage, told = stage_of(classes, gpt__cached_variants=variants), []
+        stage.tell = told.append
+        begun(stage)
+        assert len(told) == 5 * variants
+        assert told[-1] == last
+
+
 def slow_tokens(encoder, path, num_frames=None):
     with VideoReader(path) as reader:
         frames = np.stack(list(reader.frames()))[:num_frames]

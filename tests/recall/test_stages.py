@@ -195,7 +195,7 @@ def test_previews_show_what_is_learned(index, model):
         ("r2", {"gan__anchor_frame": 16}, r"gan\.anchor_frame is 16; a clip has the frames 0 to 15"),
         ("r2", {"encoder__content_frame": 16}, r"encoder\.content_frame is 16; a clip has the frames 0 to 15"),
         ("r2", {"encoder__channels": (4,)}, "an encoder of 1 convolutions does not fit frames of 16"),
-        ("r2", {"gan__generator_recon": "none"}, "set gan.joint to False"),
+        ("r2", {"gan__generator_recon": "none"}, "give --gan.no-joint"),
         ("g3an", {"gan__noise_terms": False}, "g3an has no encoder, so it learns from noise alone"),
         ("g3an", {"gan__adversarial_start": 5}, r"gan\.adversarial_start is 5, but only the adversarial terms train"),
         ("ar2", {"gan__generator_recon": "stitched"}, "model 'ar2' stitches no two reconstructions"),

@@ -204,6 +204,33 @@ def test_progress_bar_on_a_terminal_shows_loss_and_time_left(tmp_path):
     )
 
 
+class Caching(Regression):
+    """Tells three times how far its preparation is."""
+
+    def prepare(self, device):
+        for done in (1, 2, 3):
+            self.tell(f"encoded {done} of 3 [videos]")
+
+
+@pytest.mark.parametrize(("line_every", "lines"), [(0.0, 3), (60.0, 0)])
+def test_preparation_tells_how_far_it_is(tmp_path, line_every, lines):
+    """As lines no more often than progress, and not at all where that would be too soon."""
+    reporter = Reporter(Console(file=io.StringIO(), width=200), line_every=line_every)
+    trained(tmp_path, reporter, CONFIG, Caching)
+    text = reporter.console.file.getvalue()
+    assert text.startswith("regression: preparing\n")
+    told = [line for line in text.splitlines() if "encoded" in line]
+    assert told == [f"regression: preparing: encoded {done} of 3 [videos]" for done in (1, 2, 3)][:lines]
+
+
+def test_preparation_tells_how_far_it_is_on_a_terminal():
+    reporter = Reporter(Console(file=io.StringIO(), force_terminal=True, color_system=None, width=120))
+    with reporter.status("regression: preparing") as tell:
+        tell("encoded 1 of 2 [videos]")
+        tell("encoded 2 of 2 [videos]")
+    assert "regression: preparing: encoded 2 of 2 [videos]" in reporter.console.file.getvalue()
+
+
 def test_log_records_lr_norm_and_losses(tmp_path, reporter):
     trained(tmp_path, reporter, replace(CONFIG, log_every=5), Adversarial)
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]

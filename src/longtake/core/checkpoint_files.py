@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from pickle import UnpicklingError
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,21 +20,32 @@ State = Mapping[str, Tensor]
 Rules = Mapping[str, str]
 
 FORBIDDEN = re.compile(r"GLOBAL ([\w.]*\w)")  # in torch's complaint
+LIGHTNING = ("pytorch_lightning.", "lightning.")  # whose callbacks keep notes in checkpoints
+
+
+class Placeholder:
+    """Stands for an object whose class is not looked up: takes whatever the pickle gives it, and keeps nothing."""
+
+    def __new__(cls, *_: object) -> Self:
+        """Ignore the arguments."""
+        return super().__new__(cls)
+
+    def __setstate__(self, state: object) -> None:
+        """Ignore the state."""
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint that `torch.save` or Lightning wrote, onto the CPU.
 
     A pickle is a program: this one may build tensors, plain containers and `argparse.Namespace`, in which Lightning
-    keeps settings. Anything else it asks for is refused before it is looked up, and nothing in the file runs.
+    keeps settings. Lightning's own classes, such as the callbacks in Stable Diffusion's checkpoints, become empty
+    placeholders without being looked up. Anything else is refused, likewise, and nothing in the file runs.
 
     Raises `UserError` if the file cannot be read, is no checkpoint, or asks for anything else.
     """
     path = Path(path)
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the age of the file's format
-            contents = torch.load(path, map_location="cpu", weights_only=True)
+        contents = _load(path, (argparse.Namespace,))
     except OSError as error:
         raise UserError(f"cannot read checkpoint {path}: {error.strerror or error}") from error
     except Exception as error:  # a damaged file can fail in any way
@@ -46,6 +59,34 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(contents, dict):
         raise UserError(f"{path} holds a {type(contents).__name__}, not a checkpoint")
     return contents
+
+
+def _load(path: Path, allowed: tuple[type, ...]) -> object:
+    """Load with the weights-only unpickler, anew for every class of Lightning's that turns out to be asked for."""
+    try:
+        with torch.serialization.safe_globals([*allowed]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the age of the file's format
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        forbidden = FORBIDDEN.search(str(error))
+        if forbidden is None or not forbidden[1].startswith(LIGHTNING):
+            raise
+        module, _, name = forbidden[1].rpartition(".")
+        return _load(path, (*allowed, type(name, (Placeholder,), {"__module__": module})))
+
+
+@contextmanager
+def official_form(path: Path, what: str) -> Iterator[None]:
+    """Make one line of whatever follows from settings or tensors that are none: `path` is not `what`.
+
+    Raises `UserError`, also for any other error inside.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # a number that is a text, a table without its axes: there is no list of what can be
+        raise UserError(f"{path} is not {what}: its settings or tensors are of another form") from error
 
 
 def load_official(model: nn.Module, official: State, rules: Rules, keep: tuple[str, ...] = ()) -> None:

@@ -89,15 +89,20 @@ def check_pretrained(recipe: GloberRecipe, folder: Path, networks: Mapping[str, 
 def start_from(folder: Path, networks: Mapping[str, ModelMixin]) -> None:
     """Load the weights of a trained pipeline's parts into networks of the same names.
 
-    What only a network with `previous_window` has stays as it is. Raises `UserError` if anything else does not fit.
+    What only a network with `previous_window` has stays as it is, or is left out if the pipeline's alone has it. An
+    encoder of captions stays as it is where the pipeline's is one of labels, or the other way round. Raises `UserError`
+    if anything else does not fit.
     """
+    saved = read_index(folder)
     for name, network in networks.items():
+        if name == "condition_encoder" and saved.get(name, [])[-1:] != [type(network).__name__]:
+            continue
         try:
             weights = type(network).from_pretrained(folder / name).state_dict()
             missing, unexpected = network.load_state_dict(weights, strict=False)
         except (OSError, ValueError, RuntimeError) as error:
             raise UserError(f"cannot start from {folder / name}: {' '.join(str(error).split())}") from error
-        for key in (*(key for key in missing if key != PREVIOUS_WEIGHT), *unexpected):
+        for key in {*missing, *unexpected} - {PREVIOUS_WEIGHT}:
             raise UserError(f"cannot start from {folder / name}: one of the two networks has no {key}")
 
 

@@ -180,8 +180,8 @@ class GeneratorConfig(StageConfig):
     """With `previous_window`: largest standard deviation of the noise on the (normalised) feature before, against
     errors that add up along the chain."""
     init: str | None = None
-    """A trained GLOBER whose generator (and label or text encoder) training starts from; what that lacks starts at
-    zero."""
+    """A trained GLOBER that training starts from: its generator, and its encoder of labels or captions if this run has
+    one of the same kind; what else that lacks starts at zero."""
     cached_variants: int = 0
     """As in the autoencoder stage; features are then kept in memory as well."""
     encoded: str | None = None

@@ -22,7 +22,7 @@ from longtake.training.config import OptimizerConfig
 
 
 def glober_weizmann_64() -> GloberRecipe:
-    """Class-conditional human actions at 64x64, 64 frames (2.6 s) in one feature: the shipped model `glober-weizmann`.
+    """Class-conditional human actions at 64x64, 64 frames (2.6 s) in one feature: what the shipped model began as.
 
     Data: the Weizmann actions bend, jack, wave1 and wave2 as one folder of videos per action, 25 frames/s.
     Command: longtake train glober_weizmann_64 --data weizmann-actions --out runs/weizmann
@@ -117,10 +117,12 @@ def glober_weizmann_64() -> GloberRecipe:
 
 
 def glober_weizmann_64_endless() -> GloberRecipe:
-    """The shipped `glober-weizmann` made endless: its generator learns to go on from the window before.
+    """A trained glober_weizmann_64 made endless: its generator learns to go on from the window before.
 
-    Data: as glober_weizmann_64, whose other networks stay as they are. Videos are played back and forth.
+    The shipped model `glober-weizmann` was made so, and is what training starts from if nothing else is given. Data: as
+    glober_weizmann_64, whose other networks stay as they are. Videos are played back and forth.
     Command: longtake train glober_weizmann_64_endless --data weizmann-actions --out runs/endless
+        --autoencoder.pretrained runs/weizmann --generator.init runs/weizmann
     """
     recipe = glober_weizmann_64()
     generator = replace(
@@ -131,6 +133,24 @@ def glober_weizmann_64_endless() -> GloberRecipe:
         previous_window=True,
     )
     return replace(recipe, autoencoder=replace(recipe.autoencoder, pretrained="glober-weizmann"), generator=generator)
+
+
+def glober_weizmann_64_captions() -> GloberRecipe:
+    """The shipped `glober-weizmann` steered by text: its generator learns captions instead of classes.
+
+    Data: as glober_weizmann_64, whose other networks stay as they are, with a captions file in the folder
+    (captions.json, captions.csv or metadata.jsonl; glober/README.md writes one).
+    Command: longtake train glober_weizmann_64_captions --data weizmann-captions --out runs/captions
+    """
+    recipe = glober_weizmann_64()
+    generator = replace(
+        recipe.generator,
+        steps=4000,
+        optimizer=replace(recipe.generator.optimizer, lr=5e-4),
+        init="glober-weizmann",
+    )
+    autoencoder = replace(recipe.autoencoder, pretrained="glober-weizmann")
+    return replace(recipe, condition="caption", autoencoder=autoencoder, generator=generator)
 
 
 def glober_small_64() -> GloberRecipe:
@@ -164,7 +184,13 @@ def glober_small_64() -> GloberRecipe:
 RECIPES: Mapping[str, Callable[[], GloberRecipe]] = MappingProxyType(
     {
         function.__name__: function
-        for function in (glober_weizmann_64, glober_weizmann_64_endless, glober_small_64, *PAPER_RECIPES)
+        for function in (
+            glober_weizmann_64,
+            glober_weizmann_64_endless,
+            glober_weizmann_64_captions,
+            glober_small_64,
+            *PAPER_RECIPES,
+        )
     }
 )
 """Name -> recipe."""

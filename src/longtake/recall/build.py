@@ -52,16 +52,14 @@ def _check_losses(recipe: RecallRecipe) -> None:
     if config.anchor_frame is not None and not 0 <= config.anchor_frame < CLIP_FRAMES:
         raise UserError(f"gan.anchor_frame is {config.anchor_frame}; a clip has the frames 0 to {CLIP_FRAMES - 1}")
     if recipe.model == "g3an" and not config.noise_terms:
-        raise UserError("g3an has no encoder, so it learns from noise alone: set gan.noise_terms to True")
+        raise UserError("g3an has no encoder, so it learns from noise alone: give --gan.noise-terms")
     if config.adversarial_start and (recipe.model == "g3an" or config.generator_recon == "none"):
         raise UserError(
             f"gan.adversarial_start is {config.adversarial_start}, but only the adversarial terms train this "
             "generator: it must be 0"
         )
     if config.joint and config.generator_recon == "none":
-        raise UserError(
-            "a joint step has one reconstruction term: with gan.generator_recon 'none' set gan.joint to False"
-        )
+        raise UserError("a joint step has one reconstruction term: with gan.generator_recon 'none' give --gan.no-joint")
     if config.generator_recon == "stitched" and recipe.model not in ("r2", "r3"):
         raise UserError(f"model {recipe.model!r} stitches no two reconstructions: gan.generator_recon must be 'clips'")
     if recipe.encoder.latter_content == "shared" and recipe.model not in ("r2", "r3"):

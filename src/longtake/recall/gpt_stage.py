@@ -99,7 +99,7 @@ class GPTStage(Stage[TokenBatch]):
 
     def prepare(self, device: torch.device) -> None:
         """Encode all videos, and keep some of their sequences with the GPT."""
-        self.sequences = encode_sequences(self.dataset, self.encoder, self.config.cached_variants, device)
+        self.sequences = encode_sequences(self.dataset, self.encoder, self.config.cached_variants, device, self.tell)
         self._keep_examples()
 
     def batches(self, first: int, rank: int, world_size: int) -> Iterator[TokenBatch]:

@@ -7,7 +7,7 @@ channels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,16 +36,26 @@ class TokenSequence:
 
 @torch.no_grad()
 def encode_sequences(
-    dataset: SequenceDataset, encoder: RecallEncoder, num_variants: int, device: torch.device
+    dataset: SequenceDataset,
+    encoder: RecallEncoder,
+    num_variants: int,
+    device: torch.device,
+    tell: Callable[[str], None],
 ) -> list[TokenSequence]:
-    """Return the sequence of every video, `num_variants` times, each time augmented anew; tokens are on the CPU."""
+    """Return the sequence of every video, `num_variants` times, each time augmented anew; tokens are on the CPU.
+
+    `tell` is called after each with how far it is.
+    """
     sequences = []
-    for position in range(num_variants * len(dataset)):
+    total = num_variants * len(dataset)
+    what = "videos" if num_variants == 1 else f"variants of {len(dataset)} videos"
+    for position in range(total):
         video = read_sequence(dataset, position)
         parts = range(0, len(video.windows), CLIPS_AT_ONCE)
         clips = (to_video(video.windows[first : first + CLIPS_AT_ONCE]).to(device) for first in parts)
         tokens = torch.cat([encoder(part).tokens() for part in clips])
         sequences.append(TokenSequence(tokens.float().cpu(), video.source.label))
+        tell(f"encoded {len(sequences)} of {total} {what}")
     return sequences
 
 

@@ -75,7 +75,8 @@ class StageRun:
         last_step = min(config.steps, max_steps or config.steps)
         checkpoint = self._find_checkpoint(resume)
         step = self.saved_step = checkpoint.step if checkpoint else 0
-        with self.reporter.status(f"{self.stage.name}: preparing"):
+        with self.reporter.status(f"{self.stage.name}: preparing") as tell:
+            self.stage.tell = tell
             trainer = Trainer(self.stage, self.state)
             trainer.begin(checkpoint)
         if step < last_step:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,14 +29,22 @@ class Reporter:
         self.console.print(escape(text), soft_wrap=True, highlight=False)
 
     @contextmanager
-    def status(self, text: str) -> Iterator[None]:
-        """Say what is being done while the context lasts."""
+    def status(self, text: str) -> Iterator[Callable[[str], None]]:
+        """Say what is being done while the context lasts; yields a function that says how far it is."""
         if self.console.is_terminal:
-            with self.console.status(escape(text)):
-                yield
+            with self.console.status(escape(text)) as spinner:
+                yield lambda how_far: spinner.update(escape(f"{text}: {how_far}"))
         else:
             self.message(text)
-            yield
+            last_line = time.monotonic()
+
+            def line(how_far: str) -> None:
+                nonlocal last_line
+                if time.monotonic() - last_line >= self.line_every:
+                    last_line = time.monotonic()
+                    self.message(f"{text}: {how_far}")
+
+            yield line
 
     @contextmanager
     def progress(self, stage: str, first_step: int, num_steps: int) -> Iterator[StageProgress]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Generic, Protocol, Self, TypeVar
@@ -62,6 +62,9 @@ class Stage(ABC, Generic[B]):
     config: StageConfig
     preview_fps: ClassVar[float] = 25.0
     """Frames per second of the previews."""
+    tell: Callable[[str], None] = staticmethod(lambda _: None)
+    """What `prepare`, where it takes a while, calls with how far it is ("encoded 12 of 56 videos"); the engine sets it.
+    """
 
     @abstractmethod
     def modules(self) -> dict[str, nn.Module]:
