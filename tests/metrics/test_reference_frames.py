@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from einops import rearrange
 
 from longtake.core.errors import UserError
+from longtake.metrics import frechet_distance, temporal_flickering
 from longtake.metrics.frames import motion_correlation, psnr, ssim
 
 FIXTURES = Path(os.environ.get("LONGTAKE_FIXTURES", Path(__file__).parents[2] / "../shared/fixtures")) / "metrics"
@@ -72,3 +74,33 @@ def test_motion_correlation_is_pearsons_of_the_deviations_from_the_mean_frame():
     assert motion_correlation(moving, 0.5 * moving + 0.2) == pytest.approx(1)
     assert motion_correlation(moving, 1 - moving) == pytest.approx(-1)
     assert motion_correlation(moving, np.repeat(still, 5, axis=0)) == 0
+
+
+@pytest.mark.parametrize("measure", [psnr, ssim, motion_correlation])
+def test_what_the_range_of_values_cannot_be_told_from_is_refused(measure):
+    video = np.random.default_rng(0).integers(0, 256, (3, 12, 12, 3), dtype=np.uint8)
+    other = video[:, ::-1]
+    expected = measure(video, other)
+    for kind, tolerance in ((np.float64, 1e-9), (">f8", 1e-9), (np.float16, 1e-3)):
+        near = measure((video / 255).astype(kind), (other / 255).astype(kind))
+        np.testing.assert_allclose(near, expected, rtol=tolerance, atol=tolerance)
+    np.testing.assert_array_equal(measure(torch.from_numpy(video), torch.from_numpy(other.copy())), expected)
+    for wrong in (video.astype(np.int64), video.astype(np.float32), 2 * (video / 255) - 1, video.tolist()):
+        with pytest.raises(UserError, match=r"must be uint8 or floats in \[0, 1\]"):
+            measure(wrong, wrong)
+    for wrong, message in ((video / 255 * np.nan, "NaN"), (None, "shape"), (video[0], "shape"), (video[:0], "few")):
+        with pytest.raises(UserError, match=message):
+            measure(wrong, wrong)
+
+
+def test_flickering_knows_its_range_too():
+    video = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3), dtype=np.uint8)
+    assert temporal_flickering(video) == pytest.approx(temporal_flickering(video / 255), abs=1e-12)
+    with pytest.raises(UserError, match=r"must be uint8 or floats in \[0, 1\], not int64 from"):
+        temporal_flickering(video.astype(np.int64))
+
+
+@pytest.mark.parametrize("values", [np.ones((4, 4)) * 1j, torch.ones(4, 4, requires_grad=True), [[1, 2], [3]]])
+def test_values_that_are_no_real_numbers_are_refused(values):
+    with pytest.raises(UserError, match="features x must be"):
+        frechet_distance(values, values)

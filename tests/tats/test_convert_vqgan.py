@@ -61,6 +61,22 @@ def test_what_does_not_fit_is_refused(saved, contents):
             read_vqgan(saved(state))
 
 
+@pytest.mark.parametrize(
+    ("state", "changes"),
+    [
+        ({"codebook.embeddings": torch.zeros(3)}, {}),
+        ({"codebook.embeddings": 3}, {}),
+        ({"post_vq_conv.conv.bias": "x"}, {}),
+        ({3: torch.zeros(1)}, {}),
+        ({}, {"downsample": None}),
+        ({}, {"downsample": (4, "8", 8)}),
+    ],
+)
+def test_settings_and_tensors_of_another_form_are_one_line(saved, state, changes):
+    with pytest.raises(UserError, match="is not a TATS VQGAN: its settings or tensors are of another form"):
+        read_vqgan(saved(state, **changes))
+
+
 def test_padding_that_reached_some_layers_only_is_refused(saved):
     with pytest.raises(UserError, match="trained with padding 'constant'; only 'replicate' can be converted"):
         read_vqgan(saved(padding_type="constant"))

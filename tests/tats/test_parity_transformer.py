@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import toy_transformers
 from safetensors.torch import load_file
 from toy_official import save_official
 
+from longtake.cli.main import main
 from longtake.core.errors import UserError
 from longtake.nn.gpt import GPTCore
 from longtake.tats.assemble import condition_of
@@ -54,6 +56,46 @@ def test_hierarchical_pair_in_official_form_becomes_a_pipeline(tmp_path):
     for compat in (False, True):
         frames = converted(70, label=1, compat=compat).frames
         assert (frames == expected(70, label=1, compat=compat).frames).all()
+        out = tmp_path / f"{compat}.npy"
+        arguments = ["sample", str(tmp_path), "--out", str(out), "--frames", "70", "--label", "1", "--device", "cpu"]
+        assert main([*arguments, *["--compat"] * compat]) == 0
+        assert (np.load(out) == frames).all()
+
+
+@pytest.mark.parametrize("num_latents", [2, 3])
+def test_context_fits_into_a_short_window(tmp_path, num_latents):
+    toy_transformers.vqgan().save_pretrained(tmp_path / "vqgan")
+    save_official(tmp_path / "x.ckpt", toy_transformers.transformer(num_latents=num_latents))
+    convert_transformer(tmp_path / "x.ckpt", tmp_path)
+    converted = TatsPipeline.from_pretrained(tmp_path)
+    frames = converted(20, label=1).frames
+    assert (frames == converted(20, label=1, context=num_latents - 1).frames).all()
+
+
+def test_latent_frames_need_not_be_square(tmp_path):
+    toy_transformers.vqgan(downsample=(4, 4, 2)).save_pretrained(tmp_path / "vqgan")
+    model = toy_transformers.transformer(latent_size=(2, 4))
+    save_official(tmp_path / "x.ckpt", model)
+    convert_transformer(tmp_path / "x.ckpt", tmp_path)
+    assert TatsPipeline.from_pretrained(tmp_path)(16).frames.shape == (16, 8, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n_layer": 3}, "has 2 blocks, but its settings say 3"),
+        ({"n_head": 3}, "is not a TATS transformer: its settings or tensors are of another form"),
+        ({"n_head": 0}, "is not a TATS transformer: its settings or tensors are of another form"),
+        ({"sequence_length": None}, "is not a TATS transformer: its settings or tensors are of another form"),
+        ({"sequence_length": 0}, "does not go with this VQGAN"),
+        ({"resolution": 0}, "does not go with this VQGAN"),
+        ({"sample_every_n_latent_frames": 100}, "does not go with this VQGAN"),
+    ],
+)
+def test_settings_that_no_transformer_has_are_one_line(tmp_path, changes, message):
+    save_official(tmp_path / "x.ckpt", toy_transformers.transformer(), **changes)
+    with pytest.raises(UserError, match=message):
+        read_transformer(tmp_path / "x.ckpt", toy_transformers.vqgan())
 
 
 @pytest.mark.parametrize("changes", [{"resolution": 12}, {"sequence_length": 20}])

@@ -149,6 +149,7 @@ def test_reconstruction_is_the_vqgans(pipe):
         ({"story": [(0, "bend"), (16, "jump")]}, "begins at frame 16, but the video has 16 frames"),
         ({"audio": "x.npz"}, "takes no audio"),
         ({"mode": "slidng"}, "unknown mode 'slidng'; did you mean 'sliding'"),
+        ({"mode": "sliding", "compat": True}, "compat is a way to fill in between latent frames"),
         ({"context": 4}, "context is 4; this model sees 1 to 3"),
         ({"context": 0}, "context must be at least 1, not 0"),
         ({"temperature": 0.0}, "temperature must be above 0"),

@@ -86,6 +86,8 @@ class Sample(Command):
     """Tokens that TATS draws from: this many of the likeliest ..."""
     top_p: OptionalFloat = None
     """... and of them the likeliest that together have this probability."""
+    compat: Flag = False
+    """Fill in between latent frames as the authors' code does, for their hierarchical TATS checkpoints."""
     chunk: int = 16
     """Frames made at once: speed against memory."""
     device: OptionalText = None
@@ -174,6 +176,7 @@ class Sample(Command):
             "temperature": self.temperature,
             "top_k": self.top_k,
             "top_p": self.top_p,
+            "compat": self.compat or None,
         }
         asked = {name: value for name, value in asked.items() if value is not None}
         flags = {"num_inference_steps": "steps", "guidance_scale": "guidance"}

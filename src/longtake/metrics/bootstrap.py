@@ -10,6 +10,7 @@ from jaxtyping import Shaped
 from numpy.typing import ArrayLike
 
 from longtake.core.errors import UserError
+from longtake.metrics.samples import as_array
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def bootstrap_interval(
         raise UserError(f"confidence must lie between 0 and 1, not {confidence}")
     if num_resamples < 2:
         raise UserError(f"at least 2 resamples are needed, not {num_resamples}")
-    arrays = [np.asarray(sample) for sample in samples]
+    arrays = [as_array(sample, "samples", "n ...") for sample in samples]
     if not arrays or any(array.ndim == 0 or len(array) < 2 for array in arrays):
         raise UserError("a bootstrap needs arrays of at least 2 samples")
     if paired and len({len(array) for array in arrays}) > 1:

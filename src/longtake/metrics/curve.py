@@ -28,7 +28,7 @@ def average_curve(curves: ArrayLike) -> Curve:
     """
     try:
         stacked = np.asarray(curves, dtype=np.float64)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise UserError("curves of different lengths cannot be averaged: cut the videos to one length") from error
     stacked = as_samples(stacked, "curves", "n t")
     return Curve(stacked.mean(axis=0), stacked.std(axis=0), len(stacked))

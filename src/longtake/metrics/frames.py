@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from longtake.core.errors import UserError
+from longtake.metrics.samples import as_frames
 
 Frames = Shaped[np.ndarray, "t h w c"]
 
@@ -63,16 +64,11 @@ def motion_correlation(x: Frames, y: Frames) -> float:
 
 
 def comparable(x: Frames, y: Frames) -> tuple[Float[Tensor, "t h w c"], Float[Tensor, "t h w c"]]:
-    """Return both videos as doubles in [0, 1]; raises `UserError` if their shapes differ."""
-    if x.shape != y.shape or x.ndim != 4:
-        raise UserError(f"both videos must have the same shape (t, h, w, c), not {x.shape} and {y.shape}")
-    return in_unit_range(x), in_unit_range(y)
-
-
-def in_unit_range(frames: Frames) -> Float[Tensor, "t h w c"]:
-    """Return frames as doubles in [0, 1]."""
-    values = torch.from_numpy(np.ascontiguousarray(frames)).double()
-    return values / 255 if frames.dtype == np.uint8 else values
+    """Return both videos as doubles in [0, 1]; raises `UserError` as `as_frames` does, and if their shapes differ."""
+    first, second = as_frames(x), as_frames(y)
+    if first.shape != second.shape:
+        raise UserError(f"both videos must have the same shape (t, h, w, c), not {first.shape} and {second.shape}")
+    return torch.from_numpy(np.ascontiguousarray(first)), torch.from_numpy(np.ascontiguousarray(second))
 
 
 def blur(frames: Float[Tensor, "t h w c"]) -> Float[Tensor, "t h2 w2 c"]:

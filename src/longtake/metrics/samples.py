@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from numpy.typing import ArrayLike
 
 from longtake.core.errors import UserError
 
 SUM_TOLERANCE = 1e-3  # a float16 softmax over a few hundred classes is this far from 1
+RANGE_TOLERANCE = 1e-3  # resizing in half precision overshoots by less
 
 
 def as_samples(values: ArrayLike, what: str, axes: str, min_samples: int = 1) -> Float[np.ndarray, "n ..."]:
@@ -17,8 +18,11 @@ def as_samples(values: ArrayLike, what: str, axes: str, min_samples: int = 1) ->
     `what` names them and `axes` ("n d") their shape in errors. Raises `UserError` for another number of axes, an empty
     axis, fewer than `min_samples` samples, values that are not numbers, NaN or infinity.
     """
+    array = as_array(values, what, axes)
+    if np.iscomplexobj(array):
+        raise UserError(f"{what} must be real numbers, not {array.dtype}")
     try:
-        array = np.asarray(values, dtype=np.float64)
+        array = array.astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:
         raise UserError(f"{what} must be numbers of shape ({axes})") from error
     if array.ndim != len(axes.split()) or 0 in array.shape[1:]:
@@ -28,6 +32,30 @@ def as_samples(values: ArrayLike, what: str, axes: str, min_samples: int = 1) ->
     if not np.isfinite(array).all():
         raise UserError(f"{what} must be finite: {np.count_nonzero(~np.isfinite(array))} values are NaN or infinite")
     return array
+
+
+def as_array(values: ArrayLike, what: str, axes: str) -> Shaped[np.ndarray, "*axes"]:
+    """Return values as an array of whatever type they have; raises `UserError` if there is none (ragged lists)."""
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{what} must be an array of shape ({axes})") from error
+
+
+def as_frames(frames: ArrayLike, what: str = "frames") -> Float[np.ndarray, "t h w c"]:
+    """Return frames as doubles in [0, 1]: bytes over 255, floats as they are.
+
+    Raises `UserError` as `as_samples` does, and for other types and floats outside [0, 1]: which range is meant cannot
+    be guessed from them.
+    """
+    array = as_array(frames, what, "t h w c")
+    values = as_samples(array, what, "t h w c")
+    if array.dtype == np.uint8:
+        return values / 255
+    low, high = values.min(), values.max()
+    if array.dtype.kind != "f" or low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
+        raise UserError(f"{what} must be uint8 or floats in [0, 1], not {array.dtype} from {low:g} to {high:g}")
+    return values
 
 
 def as_feature_sets(

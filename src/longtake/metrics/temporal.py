@@ -10,7 +10,7 @@ from jaxtyping import Float, Shaped, UInt8
 from numpy.typing import ArrayLike
 
 from longtake.core.errors import UserError
-from longtake.metrics.samples import as_samples
+from longtake.metrics.samples import as_array, as_frames, as_samples
 
 LAGS = (2, 5, 10, 20, 50)
 JOINT_BINS = 8
@@ -22,13 +22,12 @@ def temporal_flickering(frames: Shaped[np.ndarray, "t h w c"]) -> float:
     Takes uint8, or floats in [0, 1]. Source: Huang et al. 2024, (255 - MAE) / 255.
     Raises `UserError` for another shape, fewer than 2 frames or NaN.
     """
-    video = np.asarray(frames)
+    video = as_array(frames, "frames", "t h w c")
     if video.ndim != 4 or len(video) < 2 or 0 in video.shape:
         raise UserError(f"flickering needs a video (t, h, w, c) of at least 2 frames, not {video.shape}")
     # two frames at a time: a long video in doubles would not fit in memory
-    pairs = (as_samples(video[t : t + 2], "frames", "t h w c") for t in range(len(video) - 1))
-    change = np.mean([np.abs(later - earlier).mean() for earlier, later in pairs])
-    return float(1 - change / (255 if video.dtype == np.uint8 else 1))
+    pairs = (as_frames(video[t : t + 2]) for t in range(len(video) - 1))
+    return float(1 - np.mean([np.abs(later - earlier).mean() for earlier, later in pairs]))
 
 
 def cosine_similarity_by_lag(features: ArrayLike, lags: Sequence[int] = LAGS) -> Float[np.ndarray, " l"]:
@@ -76,7 +75,7 @@ def channel_histogram_correlation(frames: UInt8[np.ndarray, "t h w 3"]) -> float
 
 def ends(frames: UInt8[np.ndarray, "t h w 3"]) -> tuple[UInt8[np.ndarray, "p 3"], UInt8[np.ndarray, "p 3"]]:
     """Pixels of the first and the last frame; raises `UserError` if these are not frames of bytes."""
-    video = np.asarray(frames)
+    video = as_array(frames, "frames", "t h w c")
     if video.dtype != np.uint8 or video.ndim != 4 or video.shape[-1] != 3 or video.size == 0:
         raise UserError(f"colour histograms need uint8 frames (t, h, w, 3), not {video.dtype} {video.shape}")
     return rearrange(video[0], "h w c -> (h w) c"), rearrange(video[-1], "h w c -> (h w) c")

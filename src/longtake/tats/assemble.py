@@ -58,6 +58,7 @@ def write_index(folder: Path) -> None:
     transformers = {role: TatsTransformer.from_pretrained(folder / role) for role in present}
     vqgan, first = TatsVQGAN.from_pretrained(folder / "vqgan"), transformers[present[0]]
     condition, sampling = condition_of(first), SamplingConfig()
+    window = min(model.config.num_latents for role, model in transformers.items() if role != "interpolation")
     rate, _ = vqgan.downsample
     pipeline = TatsPipeline(
         vqgan,
@@ -72,7 +73,7 @@ def write_index(folder: Path) -> None:
         temperature=sampling.temperature,
         top_k=sampling.top_k,
         top_p=sampling.top_p,
-        context=sampling.context_latents,
+        context=min(sampling.context_latents, window - 1),
     )
     with atomic_path(folder / TatsPipeline.config_name) as partial:
         partial.write_text(pipeline.to_json_string())

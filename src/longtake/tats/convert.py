@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from longtake.core.checkpoint_files import load_official, read_checkpoint
+from longtake.core.checkpoint_files import load_official, official_form, read_checkpoint
 from longtake.core.errors import UserError
 from longtake.tats.assemble import add_part, check_together
 from longtake.tats.config import ROLES
@@ -70,18 +70,20 @@ def read_vqgan(path: Path) -> TatsVQGAN:
     if padding != "replicate":
         # the official option reaches some layers only, so no mode of ours computes the same
         raise UserError(f"{path} was trained with padding {padding!r}; only 'replicate' can be converted")
-    num_codes, code_dim = state["codebook.embeddings"].shape
-    model = TatsVQGAN(
-        in_channels=args.get("image_channels", 3),
-        base_channels=args["n_hiddens"],
-        downsample=tuple(args["downsample"]),
-        num_codes=num_codes,
-        code_dim=code_dim,
-        norm=args.get("norm_type", "group"),
-        norm_groups=OFFICIAL_NORM_GROUPS,
-    )
-    kept = {key: value for key, value in state.items() if not key.startswith(TRAINING_ONLY)}
-    load_official(model, kept, rules(len(model.encoder.blocks)), keep=("codebook.is_initialized",))
+    with official_form(path, "a TATS VQGAN"):
+        num_codes, code_dim = state["codebook.embeddings"].shape
+        base_channels, in_channels = state["encoder.conv_first.conv.weight"].shape[:2]
+        model = TatsVQGAN(
+            in_channels=in_channels,
+            base_channels=base_channels,
+            downsample=tuple(args["downsample"]),
+            num_codes=num_codes,
+            code_dim=code_dim,
+            norm=args.get("norm_type", "group"),
+            norm_groups=OFFICIAL_NORM_GROUPS,
+        )
+        kept = {key: value for key, value in state.items() if not key.startswith(TRAINING_ONLY)}
+        load_official(model, kept, rules(len(model.encoder.blocks)), keep=("codebook.is_initialized",))
     model.codebook.is_initialized.fill_(True)
     return model.eval()
 

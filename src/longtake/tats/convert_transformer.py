@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from longtake.core.checkpoint_files import load_official, read_checkpoint
+from longtake.core.checkpoint_files import State, load_official, official_form, read_checkpoint
 from longtake.core.errors import UserError, choose_one_of
 from longtake.tats.assemble import add_part, check_together, condition_of
 from longtake.tats.config import ROLES
@@ -14,7 +16,7 @@ from longtake.tats.vqgan import TatsVQGAN
 
 PREFIX = "transformer."
 MASK = ".attn.mask"
-NEEDED = {"block_size", "n_layer", "n_head", "n_embd", "sequence_length", "resolution", "unconditional"}
+NEEDED = {"n_layer", "n_head", "sequence_length", "resolution", "unconditional"}
 CONDITIONS = {"label": "label", "text": "caption", "stft": "stft"}
 
 BLOCK = {
@@ -71,12 +73,26 @@ def read_transformer(path: Path, vqgan: TatsVQGAN) -> TatsTransformer:
     args, state = settings(contents), contents.get("state_dict")
     if not isinstance(state, dict) or f"{PREFIX}tok_emb.weight" not in state or not args.keys() >= NEEDED:
         raise UserError(f"{path} is not a TATS transformer: it has no token embedding, or no settings of one")
-    # masks are computed here; other prefixes are the networks that it was trained on
-    own = {
-        key.removeprefix(PREFIX): value
-        for key, value in state.items()
-        if key.startswith(PREFIX) and not key.endswith(MASK)
-    }
+    with official_form(path, "a TATS transformer"):
+        # masks are computed here; other prefixes are the networks that it was trained on
+        own = {
+            key.removeprefix(PREFIX): value
+            for key, value in state.items()
+            if key.startswith(PREFIX) and not key.endswith(MASK)
+        }
+        model = build(path, args, own, vqgan)
+        load_official(model.gpt, own, rules(model.config.depth))
+    return model.eval()
+
+
+def build(path: Path, args: Mapping[str, Any], own: State, vqgan: TatsVQGAN) -> TatsTransformer:
+    """Return a network of the sizes in a checkpoint's settings and tensors.
+
+    Raises `UserError` if it lacks blocks, or was not trained on codes like those of `vqgan`.
+    """
+    depth = len({key.split(".")[1] for key in own if key.startswith("blocks.")})
+    if depth != args["n_layer"]:
+        raise UserError(f"{path} has {depth} blocks, but its settings say {args['n_layer']}")
     condition = (
         "none"
         if args["unconditional"]
@@ -87,16 +103,17 @@ def read_transformer(path: Path, vqgan: TatsVQGAN) -> TatsTransformer:
     num_latents = args["sequence_length"] // time // latent_step
     latent_size = (args["resolution"] // height, args["resolution"] // width)
     num_video_tokens = num_latents * latent_size[0] * latent_size[1]
-    block_size = own["pos_emb"].shape[1]
+    (num_ids, hidden_size), block_size = own["tok_emb.weight"].shape, own["pos_emb"].shape[1]
     # one token takes the place of the start token; of more, the authors reserve a position for each
     condition_length = 1 if condition in ("none", "label") else block_size - num_video_tokens
-    num_condition_ids = len(own["tok_emb.weight"]) - vqgan.num_codes
-    if num_condition_ids < 0 or condition_length < 1 or block_size < condition_length + num_video_tokens - 1:
+    num_condition_ids = num_ids - vqgan.num_codes
+    fits = num_video_tokens > 0 and block_size >= condition_length + num_video_tokens - 1
+    if num_condition_ids < 0 or condition_length < 1 or not fits:
         raise UserError(
-            f"{path} does not go with this VQGAN: it has {len(own['tok_emb.weight'])} ids and {block_size} positions, "
+            f"{path} does not go with this VQGAN: it has {num_ids} ids and {block_size} positions, "
             f"but there are {vqgan.num_codes} codes, {num_video_tokens} in {args['sequence_length']} frames"
         )
-    model = TatsTransformer(
+    return TatsTransformer(
         num_codes=vqgan.num_codes,
         latent_size=latent_size,
         num_latents=num_latents,
@@ -105,12 +122,10 @@ def read_transformer(path: Path, vqgan: TatsVQGAN) -> TatsTransformer:
         condition_length=condition_length,
         interpolates=bool(args.get("n_unmasked")),
         num_positions=block_size,
-        hidden_size=args["n_embd"],
-        depth=args["n_layer"],
+        hidden_size=hidden_size,
+        depth=depth,
         num_heads=args["n_head"],
     )
-    load_official(model.gpt, own, rules(args["n_layer"]))
-    return model.eval()
 
 
 def rules(depth: int) -> dict[str, str]:

@@ -281,6 +281,8 @@ class TatsPipeline(PretrainedPipeline):
         mode = options.mode or ("sliding" if self.sparse is None else "hierarchical")
         if (self.sparse if mode == "hierarchical" else self.transformer) is None:
             raise UserError(f"this model has no mode {mode!r}: it lacks the transformers for it")
+        if options.compat and mode == "sliding":
+            raise UserError("compat is a way to fill in between latent frames, which mode 'sliding' does not do")
         return mode
 
     def _part(self, num_frames: int | None, start: int, stop: int | None) -> Part:
@@ -311,7 +313,7 @@ class TatsPipeline(PretrainedPipeline):
         mode = self._mode(options)
         model = self.transformer if mode == "sliding" else self.sparse
         context = options.context or self.config.context
-        if context >= model.config.num_latents:
+        if not 1 <= context < model.config.num_latents:
             raise UserError(f"context is {context}; this model sees 1 to {model.config.num_latents - 1} latent frames")
 
         def draw(purpose: int) -> sampling.CodeSampler:

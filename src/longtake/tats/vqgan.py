@@ -139,9 +139,8 @@ class TatsVQGAN(ModelMixin, ConfigMixin):
 
     @property
     def downsample(self) -> tuple[int, int]:
-        """Frames per latent frame, and pixels per code along height and width."""
-        time, height, width = self.config.downsample
-        assert height == width, self.config.downsample
+        """Frames per latent frame, and pixels per code along the height."""
+        time, height, _ = self.config.downsample
         return time, height
 
     def pre_quant(self, video: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b d t2 h2 w2"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -99,6 +100,7 @@ def test_a_count_draws_rows(save):
         ({"features": rows(0), "probabilities": np.full((3, 2), 0.5)}, "as many rows"),
         ({"probabilities": rows(0)}, "sum to 1"),
         ({"mu": np.zeros(3), "sigma": np.eye(2)}, "needs sigma of shape"),
+        ({"mu": np.zeros(3), "sigma": np.eye(3), "n": np.array(1)}, "n = 1, but a covariance is that of 2 clips"),
         ({"features": rows(0), "provenance": "{"}, "must be JSON"),
         ({"features": np.array([{}], dtype=object)}, "is no feature file, or is damaged"),
         ({"features": rows(0, dim=2)}, "same width, not 3 and 2"),
@@ -112,6 +114,22 @@ def test_files_that_cannot_be_compared(save, arrays, message):
     config = EvaluationConfig(resamples=0, allow_unequal=True, metrics=("frechet_distance",))
     with pytest.raises(UserError, match=message):
         evaluate(real, save("fake", **arrays), config)
+
+
+def test_damaged_files_are_one_line(save, tmp_path):
+    real = save("real", features=rows(0))
+    with (tmp_path / "single.npz").open("wb") as file:
+        np.save(file, rows(0))
+    np.savez_compressed(tmp_path / "damaged.npz", features=rows(0, num=200))
+    content = bytearray((tmp_path / "damaged.npz").read_bytes())
+    content[300:400] = b"\xff" * 100
+    (tmp_path / "damaged.npz").write_bytes(content)
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (100000000000, 100), }".ljust(117) + b"\n"
+    with zipfile.ZipFile(tmp_path / "promising.npz", "w") as archive:
+        archive.writestr("features.npy", b"\x93NUMPY\x01\x00v\x00" + header)
+    for name in ("single", "damaged", "promising"):
+        with pytest.raises(UserError, match=rf"{name}\.npz is no feature file, or is damaged"):
+            evaluate(real, tmp_path / f"{name}.npz")
 
 
 def test_no_file_and_no_feature_file(save, tmp_path):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,11 @@ from longtake.core.files import atomic_path
 from longtake.metrics.samples import as_probabilities, as_samples
 
 SUFFIX = ".npz"
+DAMAGES = (
+    *(OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error),
+    TypeError,  # a single array instead of an archive
+    MemoryError,  # a header that promises more than there is
+)
 ARRAYS = {"features": "n d", "probabilities": "n k", "segments": "n s d", "segment_probabilities": "n s k"}
 
 
@@ -78,7 +84,7 @@ def read_feature_file(path: Path) -> FeatureFile:
     try:
         with np.load(path, allow_pickle=False) as archive:
             content = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+    except DAMAGES as error:
         raise UserError(f"{path} is no feature file, or is damaged: {' '.join(str(error).split())}") from error
     arrays = {name: checked(path, name, content[name]) for name in ARRAYS if name in content}
     counts = {name: len(array) for name, array in arrays.items()}
@@ -142,5 +148,7 @@ def read_statistics(path: Path, content: Mapping[str, Any], provenance: Mapping[
         raise UserError(f"{path}: {error}") from error
     if sigma.shape != (len(mu), len(mu)):
         raise UserError(f"{path}: mu of {len(mu)} features needs sigma of shape ({len(mu)}, {len(mu)})")
+    if n is not None and n < 2:
+        raise UserError(f"{path}: n = {n}, but a covariance is that of 2 clips at least")
     ddof = provenance.get("ddof")
     return Statistics(mu, sigma, n, ddof if ddof in (0, 1) else None)
