@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from toy_recall import begun, moving_square, take_steps
 from toy_sampling import R3, as_clip, changed, joined, networks
 
@@ -120,27 +119,6 @@ def test_loss_is_smooth_l1_of_the_next_token(stage):
     torch.testing.assert_close(loss, torch.stack(errors).mean())
     torch.testing.assert_close(terms["train/loss_repeat"], torch.stack(repeats).mean())
     assert torch.equal(again, loss)
-
-
-def test_token_noise_is_on_the_tokens_that_are_read_alone(classes, monkeypatch):
-    stage = stage_of(classes, gpt__token_noise=0.6)
-    begun(stage)
-    batch, read = next(stage.batches(0, 0, 1)), []
-
-    def guess_zeros(tokens, symbols):
-        read.append(tokens)
-        return torch.zeros_like(tokens)
-
-    monkeypatch.setattr(stage, "gpt", guess_zeros)
-    losses = {float(stage.loss("gpt", batch, 0, torch.Generator().manual_seed(seed))[0]) for seed in range(300)}
-    targets = batch.tokens[:, 1:][batch.is_token[:, 1:]]
-    assert losses == {float(F.smooth_l1_loss(torch.zeros_like(targets), targets))}
-    noise, is_token = torch.stack(read) - batch.tokens[:, :-1], batch.is_token[:, :-1]
-    assert not noise[:, ~is_token].any()
-    # the deviation is uniform in 0 .. 0.6, so its root mean square is 0.6 / sqrt(3)
-    known = torch.cat([sequence.tokens for sequence in stage.sequences])
-    share = noise[:, is_token].square().mean((0, 1)).sqrt() / known.std(0)
-    torch.testing.assert_close(share, torch.full_like(share, 0.6 / 3**0.5), rtol=0.15, atol=0)
 
 
 def test_every_epoch_has_every_video_once(stage):

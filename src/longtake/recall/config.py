@@ -139,10 +139,6 @@ class GPTConfig(StageConfig):
     layout: Literal["padded", "paired", "labelled"] = "padded"
     """A training sequence: one video and zeros (5.5); a video and another of its class (5.6); or class, length,
     video, length, video, zeros (5.7)."""
-    token_noise: float = 0.0
-    """Noise on the tokens that are read in training: its deviation is drawn for each sequence from 0 to this, times
-    each channel's own. The GPT learns to come back from errors like its own, which add up otherwise (not in the
-    thesis)."""
     cached_variants: int = 1
     """Variants of every video, each changed at random once, whose tokens are computed before training and kept."""
     examples_per_class: int = 8

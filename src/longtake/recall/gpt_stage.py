@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from longtake.core.errors import UserError
@@ -42,8 +42,6 @@ def check(recipe: RecallRecipe, index: VideoIndex) -> None:
         raise UserError(f"gpt.max_tokens is {config.max_tokens}; layout {config.layout!r} takes at least {least}")
     if config.cached_variants < 1 or config.examples_per_class < 1:
         raise UserError("gpt.cached_variants and gpt.examples_per_class must be at least 1")
-    if config.token_noise < 0:
-        raise UserError(f"gpt.token_noise must be at least 0, not {config.token_noise}")
 
 
 class GPTStage(Stage[TokenBatch]):
@@ -102,7 +100,6 @@ class GPTStage(Stage[TokenBatch]):
     def prepare(self, device: torch.device) -> None:
         """Encode all videos, and keep some of their sequences with the GPT."""
         self.sequences = encode_sequences(self.dataset, self.encoder, self.config.cached_variants, device, self.tell)
-        self.deviation = torch.cat([sequence.tokens for sequence in self.sequences]).std(0).to(device)
         self._keep_examples()
 
     def batches(self, first: int, rank: int, world_size: int) -> Iterator[TokenBatch]:
@@ -114,21 +111,12 @@ class GPTStage(Stage[TokenBatch]):
         self, player: str, batch: TokenBatch, step: int, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Predict every token but the first of a sequence; log what repeating the last token would cost, too."""
-        del player, step
-        read = batch.tokens[:, :-1]
-        if self.config.token_noise:
-            read = read + self._token_noise(read, generator) * batch.is_token[:, :-1, None]
-        predicted = self.gpt(read, batch.symbols[:, :-1])
+        del player, step, generator
+        predicted = self.gpt(batch.tokens[:, :-1], batch.symbols[:, :-1])
         wanted = batch.is_token[:, 1:]
         targets = batch.tokens[:, 1:][wanted]
         loss = F.smooth_l1_loss(predicted[wanted].float(), targets)
         return loss, {"train/loss_repeat": F.smooth_l1_loss(batch.tokens[:, :-1][wanted], targets)}
-
-    def _token_noise(self, tokens: Float[Tensor, "b n d"], generator: torch.Generator) -> Float[Tensor, "b n d"]:
-        device = generator.device
-        share = self.config.token_noise * torch.rand(len(tokens), 1, 1, generator=generator, device=device)
-        noise = torch.randn(tokens.shape, generator=generator, device=device)
-        return (share * noise).to(tokens) * self.deviation
 
     def preview(self, generator: torch.Generator) -> dict[str, UInt8[np.ndarray, "n t h w 3"]]:
         """Videos that go on from the first tokens of training videos, in latent space alone."""
