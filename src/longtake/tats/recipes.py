@@ -29,7 +29,7 @@ def tats_weizmann_64() -> TatsRecipe:
     augment = AugmentConfig(zoom=0.08, shift=0.06, colour=0.04, reverse=True)
     optimizer = OptimizerConfig(lr=1e-3, betas=(0.9, 0.95), warmup_steps=100, schedule="cosine", clip_norm=1.0)
     transformer = TransformerConfig(
-        steps=2500,
+        steps=8000,
         batch_size=16,
         optimizer=optimizer,
         ema_decay=0.995,
@@ -66,8 +66,8 @@ def tats_weizmann_64() -> TatsRecipe:
             augment=augment,
         ),
         transformer=transformer,
-        sparse=replace(transformer, latent_step=4),
-        interpolation=replace(transformer, steps=1000, num_latents=5),
+        sparse=replace(transformer, steps=6500, latent_step=4),
+        interpolation=replace(transformer, steps=2500, num_latents=5),
         sampling=SamplingConfig(temperature=0.8, top_k=None, top_p=0.8),
     )
 
@@ -86,7 +86,7 @@ def tats_sky_mini_64() -> TatsRecipe:
         short_videos="leave_out",
         condition="none",
         vqgan=replace(recipe.vqgan, augment=augment),
-        transformer=replace(recipe.transformer, augment=augment),
+        transformer=replace(recipe.transformer, steps=2500, augment=augment),
         sparse=None,
         interpolation=None,
     )
