@@ -147,6 +147,9 @@ def test_sources_that_are_none(tmp_path):
     (tmp_path / "bad.safetensors").write_bytes(b"something else")
     with pytest.raises(UserError, match="is not a safetensors file, or damaged"):
         read_frame_vae(str(tmp_path / "bad.safetensors"))
+    torch.save({"state_dict": [torch.zeros(1)]}, tmp_path / "list.ckpt")
+    with pytest.raises(UserError, match="holds a list in place of tensors by name"):
+        read_unet(str(tmp_path / "list.ckpt"))
     folder = tmp_path / "wrong"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"_class_name": "AutoencoderKL"}))

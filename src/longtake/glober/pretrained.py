@@ -8,7 +8,7 @@ tensor that should be there and is not is an error: a network that is half rando
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -217,6 +217,8 @@ def read_tensors(path: Path) -> State:
             raise UserError(f"{path} is not a safetensors file, or damaged") from error
     contents = read_checkpoint(path)
     state = contents.get("state_dict", contents)
+    if not isinstance(state, Mapping):
+        raise UserError(f"{path} holds a {type(state).__name__} in place of tensors by name")
     return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
 
