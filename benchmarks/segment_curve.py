@@ -37,6 +37,7 @@ from longtake.video import VIDEO_SUFFIXES, open_writer, probe
 SEGMENT = 16  # frames of a clip under protocol "longtake"
 FEATURES = "local:evaluator-weizmann"
 COLOURS = ((31, 96, 168), (200, 80, 30), (40, 130, 60), (130, 60, 150), (150, 120, 20), (20, 20, 20), (0, 140, 150))
+LEGEND_STEP = 210  # pixels from one name to the next
 SETTING = ("num_frames", "video", "seed", "label")  # arguments of `stream` that are the benchmark's own
 
 
@@ -70,7 +71,7 @@ def parse_value(text: str) -> Any:  # noqa: ANN401
 def made_before(entry: Entry, num_videos: int, num_frames: int) -> bool:
     """Whether the entry is a folder of videos. Raises `UserError` if they are not `num_videos` that are long enough."""
     folder = Path(entry.model)
-    videos = [path for path in folder.iterdir() if path.suffix in VIDEO_SUFFIXES] if folder.is_dir() else []
+    videos = [path for path in folder.glob("[!.]*") if path.suffix in VIDEO_SUFFIXES]
     if not videos:
         return False
     if entry.options:
@@ -125,9 +126,9 @@ def draw(curves: Mapping[str, CurveOfNumbers], title: str) -> Image.Image:
         colour = COLOURS[number % len(COLOURS)]
         points = [(to_x(SEGMENT * x), to_y(y)) for x, y in zip(curve.x, curve.values, strict=True)]
         canvas.line(points, fill=colour, width=2 * plots.SCALE, joint="curve")
-        write(plots.LEFT + 16, plots.HEIGHT - plots.BOTTOM - 16 - 24 * number, name, colour, "lm", plots.FONT_SIZE)
+        write(plots.LEFT + number * LEGEND_STEP, 50, name, colour, "lm", plots.FONT_SIZE)
     write((plots.LEFT + plots.WIDTH) // 2, plots.HEIGHT - 22, "first frame of the segment", plots.GREY, "mm", 18)
-    write(plots.LEFT, 28, title, plots.BLACK, "lm", plots.TITLE_SIZE)
+    write(plots.LEFT, 20, title, plots.BLACK, "lm", plots.TITLE_SIZE)
     return image.resize((plots.WIDTH, plots.HEIGHT), Image.Resampling.LANCZOS)
 
 

@@ -243,8 +243,14 @@ def ar2_weizmann_64() -> RecallRecipe:
     Data and command: as `r3_weizmann_64`.
     """
     recipe = r3_weizmann_64()
-    # smooth L1 of errors near 0.1 has a tenth of L1's slope
-    gan = replace(recipe.gan, recon_loss="smooth_l1", recon_weight=10_000.0, noise_terms=True)
+    gan = replace(
+        recipe.gan,
+        steps=2_200,
+        adversarial_start=1_800,
+        recon_loss="smooth_l1",
+        recon_weight=10_000.0,  # smooth L1 of errors near 0.1 has a tenth of L1's slope
+        noise_terms=True,
+    )
     return replace(recipe, model="ar2", gan=gan)
 
 
