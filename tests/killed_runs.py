@@ -11,12 +11,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -94,6 +95,19 @@ def runs_of(script: ModuleType) -> Iterator[Runs]:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__, script.__name__, "torch.utils.tensorboard"])
         yield Runs(context, script)
+
+
+def hang_in(kinds: Iterable[type], stage_name: str, step: int) -> None:
+    """Make the stage of that name stop for ever in `step`, so that it can be killed before it gets any further."""
+    kind: Any = {kind.name: kind for kind in kinds}[stage_name]
+    loss = kind.loss
+
+    def hanging(self, player, batch, current, generator):
+        while current >= step:
+            time.sleep(1)
+        return loss(self, player, batch, current, generator)
+
+    kind.loss = hanging
 
 
 def main_with(script: str, arguments: list[str], environment: dict[str, str]) -> None:

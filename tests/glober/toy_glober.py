@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from killed_runs import hang_in
 from longtake.data.index import VideoIndex, index_folder
 from longtake.glober import generator_stage, stages
 from longtake.glober.config import (
@@ -208,21 +208,6 @@ def short_recipe() -> GloberRecipe:
     return recipe
 
 
-def hang_in(stage_name: str, step: int) -> None:
-    """Make a stage of that name stop for ever in `step`, so that it can be killed before it gets any further."""
-    kind = {
-        kind.name: kind for kind in (stages.FrameVAEStage, stages.AutoencoderStage, generator_stage.GeneratorStage)
-    }[stage_name]
-    loss = kind.loss
-
-    def hanging(self, player, batch, current, generator):
-        while current >= step:
-            time.sleep(1)
-        return loss(self, player, batch, current, generator)
-
-    kind.loss = hanging
-
-
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
@@ -231,7 +216,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--hang-in")
     args = parser.parse_args(arguments)
     if args.hang_in:
-        hang_in(args.hang_in, step=4)
+        kinds = stages.FrameVAEStage, stages.AutoencoderStage, generator_stage.GeneratorStage
+        hang_in(kinds, args.hang_in, step=4)
     with few_statistics():
         train(short_recipe(), "toy", args.data, args.out, resume=args.resume)
 

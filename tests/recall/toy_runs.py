@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 
 from toy_recall import RECIPES, changed
 from toy_sampling import R3
 
+from killed_runs import hang_in
 from longtake.recall.config import RecallRecipe
 from longtake.recall.gpt_stage import GPTStage
 from longtake.recall.stages import GANStage
@@ -37,19 +37,6 @@ def short_recipe(model: str) -> RecallRecipe:
     return recipe
 
 
-def hang_in(stage_name: str, step: int) -> None:
-    """Make a stage of that name stop for ever in `step`, so that it can be killed before it gets any further."""
-    kind = {kind.name: kind for kind in (GANStage, GPTStage)}[stage_name]
-    loss = kind.loss
-
-    def hanging(self, player, batch, current, generator):
-        while current >= step:
-            time.sleep(1)
-        return loss(self, player, batch, current, generator)
-
-    kind.loss = hanging
-
-
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("model", choices=STAGES)
@@ -59,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--hang-in")
     args = parser.parse_args(arguments)
     if args.hang_in:
-        hang_in(args.hang_in, CHECKPOINT_EVERY + 1)
+        hang_in((GANStage, GPTStage), args.hang_in, CHECKPOINT_EVERY + 1)
     train(short_recipe(args.model), "toy", args.data, args.out, resume=args.resume)
 
 

@@ -124,15 +124,8 @@ def glober_weizmann_64_endless() -> GloberRecipe:
     Command: longtake train glober_weizmann_64_endless --data weizmann-actions --out runs/endless
         --autoencoder.pretrained runs/weizmann --generator.init runs/weizmann
     """
-    recipe = glober_weizmann_64()
-    generator = replace(
-        recipe.generator,
-        steps=4000,
-        optimizer=replace(recipe.generator.optimizer, lr=5e-4),
-        init="glober-weizmann",
-        previous_window=True,
-    )
-    return replace(recipe, autoencoder=replace(recipe.autoencoder, pretrained="glober-weizmann"), generator=generator)
+    recipe = _from_shipped()
+    return replace(recipe, generator=replace(recipe.generator, previous_window=True))
 
 
 def glober_weizmann_64_captions() -> GloberRecipe:
@@ -142,15 +135,15 @@ def glober_weizmann_64_captions() -> GloberRecipe:
     (captions.json, captions.csv or metadata.jsonl; glober/README.md writes one).
     Command: longtake train glober_weizmann_64_captions --data weizmann-captions --out runs/captions
     """
+    return replace(_from_shipped(), condition="caption")
+
+
+def _from_shipped() -> GloberRecipe:
+    """The generator alone, trained on from the shipped model."""
     recipe = glober_weizmann_64()
-    generator = replace(
-        recipe.generator,
-        steps=4000,
-        optimizer=replace(recipe.generator.optimizer, lr=5e-4),
-        init="glober-weizmann",
-    )
-    autoencoder = replace(recipe.autoencoder, pretrained="glober-weizmann")
-    return replace(recipe, condition="caption", autoencoder=autoencoder, generator=generator)
+    optimizer = replace(recipe.generator.optimizer, lr=5e-4)
+    generator = replace(recipe.generator, steps=4000, optimizer=optimizer, init="glober-weizmann")
+    return replace(recipe, autoencoder=replace(recipe.autoencoder, pretrained="glober-weizmann"), generator=generator)
 
 
 def glober_small_64() -> GloberRecipe:
