@@ -24,18 +24,27 @@ def rng():
 
 def test_targets_are_different_frames_with_the_first_two_in_order(rng):
     for num_targets in (1, 2, 5, 8):
-        frames = draw_targets(500, 8, num_targets, rng)
+        frames = draw_targets([8] * 500, num_targets, rng)
         assert frames.shape == (500, num_targets)
         assert all(len(set(row)) == num_targets and set(row) <= set(range(8)) for row in frames.tolist())
         assert (frames[:, :2].diff(dim=1) > 0).all()
 
 
 def test_targets_are_uniform(rng):
-    frames = draw_targets(28_000, 8, 3, rng)
+    frames = draw_targets([8] * 28_000, 3, rng)
     pairs = Counter((first, second) for first, second, _ in frames.tolist())
     assert set(pairs) == set(itertools.combinations(range(8), 2))
     assert all(850 < count < 1150 for count in pairs.values())  # 1000 +- 31
     assert all(3250 < count < 3750 for count in frames[:, 2].bincount().tolist())  # 3500 +- 55
+
+
+def test_targets_lie_within_each_clip_and_are_uniform_there(rng):
+    frames = draw_targets([3, 7] * 14_000, 3, rng)
+    assert frames[::2].max() == 2
+    assert sorted(frames[0].tolist()) == [0, 1, 2]
+    counts = frames[1::2].flatten().bincount().tolist()
+    assert len(counts) == 7
+    assert all(5800 < count < 6200 for count in counts)  # 6000 +- 59
 
 
 def test_dropout_rate(rng):

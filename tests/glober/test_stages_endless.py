@@ -168,7 +168,7 @@ def test_a_span_of_128_frames_is_trained_at_times_k_over_128(build_autoencoder, 
     control = stage.frame_decoder.control
     monkeypatch.setattr(stage.frame_decoder, "control", lambda *inputs: seen.append(inputs[1]) or control(*inputs))
     latents = torch.randn(2, 128, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    batch = LatentBatch(latents, torch.tensor([0, 1]), ["", ""], [(0, 0, 0), (1, 0, 0)])
+    batch = LatentBatch(latents, [128, 128], torch.tensor([0, 1]), ["", ""], [(0, 0, 0), (1, 0, 0)])
     stage.loss("autoencoder", batch, 0, torch.Generator().manual_seed(0))
     frames = seen[0] * 128
     assert torch.equal(frames, frames.round())

@@ -119,7 +119,7 @@ def recipe(folder, **changes):
 
 
 def test_class_names_captions_and_one_prompt_reach_the_networks(folder, index):
-    batch = LatentBatch(torch.zeros(2, 1, 1, 1, 1), torch.tensor([0, 1]), list(CAPTIONS.values()), [])
+    batch = LatentBatch(torch.zeros(2, 1, 1, 1, 1), [1, 1], torch.tensor([0, 1]), list(CAPTIONS.values()), [])
     kept = torch.tensor([True, False])
     for settings, texts in (
         ({"condition": "label"}, ["down", ""]),
@@ -134,7 +134,7 @@ def test_class_names_captions_and_one_prompt_reach_the_networks(folder, index):
     assert {entry.label for entry in seen.entries} == {0}
     encoder = build.condition_encoder(settings, seen)
     labels = torch.tensor([seen.entries[0].label, seen.entries[-1].label])
-    states = encode_condition(encoder, LatentBatch(batch.latents, labels, batch.text, []), kept)
+    states = encode_condition(encoder, LatentBatch(batch.latents, batch.lengths, labels, batch.text, []), kept)
     torch.testing.assert_close(states, reference(folder, ["a square", ""]))
     with pytest.raises(UserError, match="condition prompt needs the text and its encoder"):
         build.condition_encoder(changed(settings, prompt=""), seen)
@@ -186,7 +186,7 @@ def test_texts_and_features_are_dropped_as_often_as_asked(folder, index, monkeyp
 
     monkeypatch.setattr(type(stage.video_encoder), "forward", watch)
     latents = torch.ones(clips, 8, 4, 8, 8)
-    batch = LatentBatch(latents, torch.zeros(clips, dtype=torch.long), ["text"] * clips, [])
+    batch = LatentBatch(latents, [8] * clips, torch.zeros(clips, dtype=torch.long), ["text"] * clips, [])
     with torch.no_grad():
         stage.loss("autoencoder", batch, 0, torch.Generator().manual_seed(0))
     dropped = torch.tensor([text == "" for text in texts])

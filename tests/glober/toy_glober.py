@@ -146,7 +146,7 @@ def latent_batch(num_clips: int) -> LatentBatch:
     """Clips of random latents, of both classes in turn."""
     latents = torch.randn(num_clips, SPAN, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     clips = [(number, 0, 0) for number in range(num_clips)]
-    return LatentBatch(latents, torch.arange(num_clips) % 2, ["a", "b"] * (num_clips // 2), clips)
+    return LatentBatch(latents, [SPAN] * num_clips, torch.arange(num_clips) % 2, ["a", "b"] * (num_clips // 2), clips)
 
 
 def wake_up(*networks: nn.Module) -> None:

@@ -56,7 +56,8 @@ class Reconstruct(Command):
             raise UserError(f"--steps must be at least 1, not {self.steps}")
         check_can_create_folder(self.out)
         videos = [video for path in self.videos for video in videos_in(path)]
-        frame_rates = [probe_frame_rate(path) for path in videos]
+        for path in videos:
+            check_readable(path)
         clock = Stopwatch()
         pipe = load_pipeline(self.model, self.device)
         if not hasattr(pipe, "reconstruct"):
@@ -66,14 +67,15 @@ class Reconstruct(Command):
             if getattr(self, flag) is not None and name not in taken:
                 raise UserError(f"{self.model} ({type(pipe).__name__}) reconstructs without --{flag}")
         # All videos are read before any is reconstructed: a broken one stops the command at once.
-        clips = [read_clip(path, pipe.config.span) for path in videos]
+        whole = pipe.config.get("frames") == "whole_video"
+        clips = [read_clip(path, pipe.config.span, whole=whole) for path in videos]
 
         records: list[dict[str, Any]] = []
         rows: list[np.ndarray] = []
         names = file_names(videos)
         with progress_bar() as progress:
-            for path, name, (frames, num_real), fps in progress.track(
-                list(zip(videos, names, clips, frame_rates, strict=True)), description="videos"
+            for path, name, (frames, num_real, fps) in progress.track(
+                list(zip(videos, names, clips, strict=True)), description="videos"
             ):
                 label = self.label or label_of(path, pipe)
                 options = {"seed": self.seed, "num_inference_steps": self.steps, "label": label}
@@ -103,17 +105,18 @@ def videos_in(path: Path) -> list[Path]:
     return find_videos(path) if path.is_dir() and not is_video(path) else [path]
 
 
-def probe_frame_rate(path: Path) -> float:
-    """Return a video's frames per second; raises `VideoError` if it cannot be read."""
+def check_readable(path: Path) -> None:
+    """Raise `VideoError` if a video cannot be read."""
     from longtake.video import probe
 
-    return probe(path).fps
+    probe(path)
 
 
-def read_clip(path: Path, span: int) -> tuple[np.ndarray, int]:
-    """Return a video's first `span` frames "t h w 3", and how many of them are real.
+def read_clip(path: Path, span: int, *, whole: bool) -> tuple[np.ndarray, int, float]:
+    """Return a video's first `span` frames "t h w 3", how many of them are real, and their rate.
 
-    A shorter video goes on backwards from its last frame, as in training with `short_videos` "reflect".
+    A shorter video goes on backwards from its last frame, as in training with `short_videos` "reflect". If it is to be
+    the `whole` video, the frames are spread over all of it.
     """
     import numpy as np
 
@@ -121,9 +124,12 @@ def read_clip(path: Path, span: int) -> tuple[np.ndarray, int]:
     from longtake.video import VideoReader
 
     with VideoReader(path) as reader:
-        num_real = min(span, reader.info.num_frames)
+        num_frames, fps = reader.info.num_frames, reader.info.fps
+        if whole:
+            return reader.read((np.arange(span) * num_frames // span).tolist()), span, fps * span / num_frames
+        num_real = min(span, num_frames)
         frames = reader.read(range(num_real))
-    return frames[reflect(np.arange(span), num_real)], num_real
+    return frames[reflect(np.arange(span), num_real)], num_real, fps
 
 
 def file_names(videos: Sequence[Path]) -> list[str]:

@@ -7,15 +7,16 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import torch
 from diffusers import AutoencoderKL, ModelMixin
 
-from longtake.core.errors import UserError
-from longtake.data.index import VideoIndex
+from longtake.core.errors import UserError, choose_one_of
+from longtake.data.index import VideoIndex, usable
 from longtake.glober import pretrained
 from longtake.glober.condition import GloberLabelEncoder, GloberTextEncoder
-from longtake.glober.config import GloberRecipe
+from longtake.glober.config import ClipFrames, GloberRecipe
 from longtake.glober.discriminator import GloberDiscriminator
 from longtake.glober.endless import hop_of
 from longtake.glober.feature_generator import GloberFeatureGenerator
@@ -44,6 +45,7 @@ def check(recipe: GloberRecipe, index: VideoIndex) -> None:
         raise UserError(f"num_targets is {recipe.autoencoder.num_targets}; it must be 1 to {recipe.span} (the span)")
     if recipe.autoencoder.cra_weight and recipe.autoencoder.num_targets < 2:
         raise UserError("the CRA loss pairs frames, so num_targets must be at least 2 (or set cra_weight to 0)")
+    check_whole_videos(recipe)
     check_windows(recipe)
     check_condition(recipe, index)
     if recipe.autoencoder.decoder.pretrained and not recipe.autoencoder.pretrained:
@@ -62,6 +64,25 @@ def check(recipe: GloberRecipe, index: VideoIndex) -> None:
         check_pretrained(recipe, find_folder(recipe.autoencoder.pretrained), networks)
 
 
+def check_whole_videos(recipe: GloberRecipe) -> None:
+    """Raise `UserError` if clips are to be whole videos and that cannot be trained."""
+    choose_one_of("frames", recipe.frames, get_args(ClipFrames))
+    if recipe.frames != "whole_video":
+        return
+    for name, config in (("autoencoder", recipe.autoencoder), ("generator", recipe.generator)):
+        if not (config.cached_variants or config.encoded or getattr(config, "pretrained", None)):
+            raise UserError(f"frames whole_video needs latents of whole videos: set {name}.cached_variants or .encoded")
+    if recipe.generator.previous_window:
+        raise UserError("previous_window chains windows of a fixed length: it does not go with frames whole_video")
+    if recipe.short_videos != "leave_out":
+        raise UserError("short_videos fills up clips of a fixed length: it does not go with frames whole_video")
+    if recipe.autoencoder.num_targets > len(recipe.keyframes):
+        raise UserError(
+            f"num_targets is {recipe.autoencoder.num_targets}; with frames whole_video it must be at most "
+            f"{len(recipe.keyframes)}, the number of keyframes, which the shortest videos have frames for"
+        )
+
+
 def check_windows(recipe: GloberRecipe) -> None:
     """Raise `UserError` if a chain of windows is wanted and cannot be trained."""
     config = recipe.generator
@@ -77,7 +98,8 @@ def check_windows(recipe: GloberRecipe) -> None:
 def check_pretrained(recipe: GloberRecipe, folder: Path, networks: Mapping[str, ModelMixin]) -> None:
     """Raise `UserError` if the networks that are used as they are differ from what the recipe describes."""
     index = read_index(folder)
-    pairs = [(name, getattr(recipe, name), index.get(name)) for name in ("span", "keyframes")]
+    index = {"frames": "contiguous", **index}  # models made before there was a choice
+    pairs = [(name, getattr(recipe, name), index.get(name)) for name in ("frames", "span", "keyframes")]
     for part, network in networks.items():
         saved = network.load_config(folder / part)
         pairs += [(name, value, saved.get(name, value)) for name, value in network.config.items() if name[0] != "_"]
@@ -258,6 +280,17 @@ def feature_generator(recipe: GloberRecipe, frame_vae: AutoencoderKL) -> GloberF
     )
 
 
+def real_time_fps(recipe: GloberRecipe, index: VideoIndex) -> float:
+    """Return the rate at which `span` frames show real time: the median over the videos.
+
+    For whole videos it is the rate at which `span` frames last as long as the video.
+    """
+    if recipe.frames == "whole_video":
+        infos = [entry.info for entry in usable(index, len(recipe.keyframes))[0].entries]
+        return statistics.median(recipe.span * info.fps / info.num_frames for info in infos)
+    return statistics.median(entry.info.fps for entry in index.entries)
+
+
 def pipeline(
     recipe: GloberRecipe,
     index: VideoIndex,
@@ -278,8 +311,9 @@ def pipeline(
         decoder_scheduler=build_scheduler(recipe.autoencoder.prediction),
         generator_scheduler=build_scheduler(recipe.generator.prediction),
         span=recipe.span,
+        frames=recipe.frames,
         keyframes=recipe.keyframes,
-        fps=statistics.median(entry.info.fps for entry in index.entries),
+        fps=real_time_fps(recipe, index),
         classes=index.classes if has_classes(recipe) else None,
         num_inference_steps=sampling.num_inference_steps,
         feature_inference_steps=sampling.feature_inference_steps,

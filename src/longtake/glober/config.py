@@ -13,6 +13,7 @@ from longtake.training.config import OptimizerConfig, StageConfig
 
 Prediction = Literal["epsilon", "v_prediction"]
 FeatureScale = Literal["global", "channel", "none"]
+ClipFrames = Literal["contiguous", "whole_video"]
 
 
 @dataclass(frozen=True)
@@ -215,10 +216,15 @@ class GloberRecipe:
 
     size: int = 256
     """Height and width of the frames."""
+    frames: ClipFrames = "contiguous"
+    """What a clip is. contiguous: `span` consecutive frames from a random start. whole_video: all F frames of a video,
+    however many, frame i at the time index i / F, so that videos of different lengths train one model; it needs cached
+    or encoded latents, and leaves out videos with fewer frames than there are keyframes."""
     span: int = 16
-    """Frames of a clip, at the videos' own rate: one global feature stands for that much time."""
+    """Frames of a clip, at the videos' own rate: one global feature stands for that much time. With whole videos: the
+    frames of a video that is sampled, unless another number is asked for."""
     keyframes: tuple[int, ...] = (0, 5, 10, 15)
-    """Frames of a clip that the video encoder sees."""
+    """Frames of a clip that the video encoder sees; of a whole video those at k F / span, rounded down."""
     short_videos: Literal["leave_out", "reflect"] = "leave_out"
     """Videos with fewer frames than `span`: leave them out, or go on backwards from their last frame."""
     condition: Literal["none", "label", "caption", "prompt"] = "none"

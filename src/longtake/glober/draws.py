@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -22,11 +25,15 @@ def draw_kept(count: int, dropout: float, generator: torch.Generator) -> Bool[Te
     return torch.rand(count, generator=generator, device=generator.device) >= dropout
 
 
-def draw_targets(num_clips: int, span: int, num_targets: int, generator: torch.Generator) -> Int[Tensor, "b n"]:
+def draw_targets(lengths: Sequence[int], num_targets: int, generator: torch.Generator) -> Int[Tensor, "b n"]:
     """Draw `num_targets` different frames of each clip, uniformly; the first two of a row are in order of time.
+
+    `lengths` are the clips' numbers of frames, none below `num_targets`.
 
     The CRA loss pairs those two. The authors draw with replacement, which now and then pairs a frame with itself.
     """
-    scores = torch.rand(num_clips, span, generator=generator, device=generator.device)
-    frames = scores.argsort(dim=1)[:, :num_targets]
+    scores = torch.rand(len(lengths), max(lengths), generator=generator, device=generator.device)
+    ends = torch.tensor(lengths, device=scores.device)
+    beyond = torch.arange(scores.shape[1], device=scores.device) >= ends[:, None]
+    frames = scores.masked_fill(beyond, math.inf).argsort(dim=1)[:, :num_targets]
     return torch.cat([frames[:, :2].sort(dim=1).values, frames[:, 2:]], dim=1)

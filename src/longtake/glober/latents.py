@@ -12,6 +12,7 @@ from diffusers import AutoencoderKL
 from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from longtake.core.batch import VideoBatch
 from longtake.data.clips import reflect
@@ -34,7 +35,8 @@ class LatentBatch:
     """Clips of frame latents.
 
     Attributes:
-        latents: every frame of each clip, "b t c h w".
+        latents: every frame of each clip, "b t c h w", zeros beyond the end of one that is shorter than others.
+        lengths: number of frames of each clip.
         label: class of each clip (-1: none), "b".
         text: caption of each clip ("": none).
         clips: each clip's key.
@@ -43,6 +45,7 @@ class LatentBatch:
     """
 
     latents: Float[Tensor, "b t c h w"]
+    lengths: list[int]
     label: Int[Tensor, " b"]
     text: list[str]
     clips: list[ClipKey]
@@ -58,6 +61,13 @@ class LatentBatch:
             follows=None if self.follows is None else self.follows.to(device),
             previous=None if self.previous is None else self.previous.to(device),
         )
+
+
+def clip_lengths(batch: VideoBatch | LatentBatch) -> list[int]:
+    """Return the number of frames of each clip."""
+    if isinstance(batch, LatentBatch):
+        return batch.lengths
+    return [batch.video.shape[2]] * len(batch.video)
 
 
 def frame_latents(
@@ -110,7 +120,8 @@ class LatentClips:
     is as repeatable as without either. Raises `UserError` if the store is not one of these videos and networks.
 
     With `first_windows` below 1 only that share of clips stands alone; the others are drawn anew, each along with the
-    window before it (see `endless.draw_pair`), if their video is long enough.
+    window before it (see `endless.draw_pair`), if their video is long enough. With `whole_videos` each clip is all of
+    its video instead, whatever the clip of `dataset`.
     """
 
     def __init__(
@@ -120,11 +131,14 @@ class LatentClips:
         num_variants: int = 0,
         store: str | None = None,
         first_windows: float = 1.0,
+        *,
+        whole_videos: bool = False,
     ) -> None:
         assert num_variants or store, "nothing says how many variants there are"
         self.dataset = dataset
         self.frame_vae = frame_vae
         self.first_windows = first_windows
+        self.whole_videos = whole_videos
         self.store: EncodedStore | None = None
         if store is not None:
             self.store = EncodedStore(Path(store))
@@ -174,13 +188,17 @@ class LatentClips:
             )
             if pair is not None:
                 return (video, variant, pair[1]), (video, variant, pair[0])
-        return (video, variant, int(indices[0])), None
+        return (video, variant, 0 if self.whole_videos else int(indices[0])), None
 
     def _read(self, clips: list[ClipKey]) -> LatentBatch:
         entries = [self.dataset.entries[video] for video, _, _ in clips]
         latents = []
         for (video, variant, start), entry in zip(clips, entries, strict=True):
-            frames = reflect(start + np.arange(self.dataset.clip.num_frames), entry.info.num_frames)
-            latents.append(self.latents(video, variant)[torch.from_numpy(frames)])
+            clip = self.latents(video, variant)
+            if not self.whole_videos:
+                frames = reflect(start + np.arange(self.dataset.clip.num_frames), entry.info.num_frames)
+                clip = clip[torch.from_numpy(frames)]
+            latents.append(clip)
+        lengths = [len(clip) for clip in latents]
         labels = torch.tensor([entry.label for entry in entries])
-        return LatentBatch(torch.stack(latents), labels, [entry.text for entry in entries], clips)
+        return LatentBatch(pad_sequence(latents, True), lengths, labels, [entry.text for entry in entries], clips)

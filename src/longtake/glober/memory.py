@@ -81,7 +81,8 @@ def training_memory(recipe: GloberRecipe) -> dict[str, int]:
             parameter.grad = torch.zeros_like(parameter)  # so that gradients are not counted as activations
         size = recipe_latent_size(recipe)
         latents = torch.zeros(config.batch_size, recipe.span, stage.frame_vae.config.latent_channels, size, size)
-        batch = LatentBatch(latents, torch.zeros(config.batch_size, dtype=torch.long), [""] * config.batch_size, [])
+        count = config.batch_size
+        batch = LatentBatch(latents, [recipe.span] * count, torch.zeros(count, dtype=torch.long), [""] * count, [])
         dtype = AUTOCAST_TYPES.get(config.precision)
         with LiveBytes() as live:
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype is not None):

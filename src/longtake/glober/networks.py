@@ -56,10 +56,15 @@ class GloberNetworks(PretrainedPipeline):
     def fit(self, video: Frames) -> Frames:
         """Return the first `span` frames at the model's size (centre square, resized), as in training.
 
-        Raises `UserError` if the video has fewer frames or is not uint8 frames.
+        A model of whole videos takes `span` frames spread over all of the video: frame k F / span, rounded down, of F.
+        Raises `UserError` if the video has fewer frames (than keyframes, for such a model) or is not uint8 frames.
         """
-        checks.check_video(video, self.config.span)
-        return resize_and_crop(video[: self.config.span], self.image_size)
+        span = self.config.span
+        if self.config.frames == "whole_video":
+            checks.check_video(video, len(self.config.keyframes))
+            return resize_and_crop(video[np.arange(span) * len(video) // span], self.image_size)
+        checks.check_video(video, span)
+        return resize_and_crop(video[:span], self.image_size)
 
     @torch.no_grad()
     def encode_condition(self, condition: int | str) -> Float[Tensor, "1 l d"]:
@@ -72,9 +77,9 @@ class GloberNetworks(PretrainedPipeline):
 
     @torch.no_grad()
     def encode(self, video: Frames) -> Float[Tensor, "1 c h w"]:
-        """Global feature (the posterior's mean) of the first `span` frames of a video, of any frame size.
+        """Global feature (the posterior's mean) of a video of any frame size; what of it is seen says `fit`.
 
-        Raises `UserError` if the video is shorter.
+        Raises `UserError` as `fit` does.
         """
         with sampling.evaluating(self.frame_vae):
             latents = self._encode_frames(self.fit(video)[self.config.keyframes])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -16,9 +16,10 @@ from diffusers import AutoencoderKL
 from diffusers.utils import BaseOutput
 from einops import repeat
 
-from longtake.core.errors import UserError
+from longtake.core.errors import UserError, choose_one_of
 from longtake.glober import request, sampling
 from longtake.glober.condition import GloberLabelEncoder
+from longtake.glober.config import ClipFrames
 from longtake.glober.endless import FeatureChain, Places, places
 from longtake.glober.feature_generator import GloberFeatureGenerator
 from longtake.glober.frame_decoder import GloberFrameDecoder
@@ -54,6 +55,7 @@ class GloberPipeline(GloberNetworks):
         decoder_scheduler: sampler of frames; its `prediction_type` is what the frame decoder was trained to predict.
         generator_scheduler: the same for the feature generator.
         span: frames of real time that one global feature covers (the length of the training clips).
+        frames: what one global feature stands for: "contiguous", that many frames, or "whole_video", all of a video.
         keyframes: frames of a clip that the video encoder sees.
         fps: frames per second of real time.
         classes: names of the classes, in the order of the labels; None for a model without classes.
@@ -79,6 +81,7 @@ class GloberPipeline(GloberNetworks):
         decoder_scheduler: sampling.Scheduler,
         generator_scheduler: sampling.Scheduler,
         span: int = 16,
+        frames: str = "contiguous",
         keyframes: list[int] | tuple[int, ...] = (0, 5, 10, 15),
         fps: float = 25.0,
         classes: list[str] | tuple[str, ...] | None = None,
@@ -109,6 +112,7 @@ class GloberPipeline(GloberNetworks):
         )
         self.register_to_config(
             span=span,
+            frames=choose_one_of("frames", frames, get_args(ClipFrames)),
             keyframes=list(keyframes),
             fps=float(fps),
             classes=list(classes) if classes else None,
@@ -216,11 +220,11 @@ class GloberPipeline(GloberNetworks):
         decoder_guidance_scale: float | None = None,
         chunk: int = 16,
     ) -> Frames:
-        """Pass a video's first `span` frames through the video autoencoder: keyframes -> global feature -> all frames.
+        """Pass `fit(video)` through the video autoencoder: keyframes -> global feature -> `span` frames.
 
         Compare with `fit(video)`, and with `reconstruct_frames(video)`, the best that the frame VAE allows.
-        Without label and prompt the decoder gets no condition. Raises `UserError` if the video is shorter than the
-        span, and for options out of range.
+        Without label and prompt the decoder gets no condition. Raises `UserError` as `fit` does, and for options out of
+        range.
         """
         options = SamplingOptions(
             seed=seed,
@@ -242,7 +246,7 @@ class GloberPipeline(GloberNetworks):
 
     @torch.no_grad()
     def reconstruct_frames(self, video: Frames, *, chunk: int = 16) -> Frames:
-        """Pass each of a video's first `span` frames through the frame VAE alone: the ceiling of `reconstruct`."""
+        """Pass each frame of `fit(video)` through the frame VAE alone: the ceiling of `reconstruct`."""
         checks.check_at_least("chunk", chunk, 1)
         with sampling.evaluating(self.frame_vae):
             latents = self._encode_frames(self.fit(video))

@@ -24,7 +24,7 @@ from longtake.glober.condition import GloberTextEncoder
 from longtake.glober.config import AutoencoderConfig, FrameVAEConfig, GeneratorConfig, GloberRecipe
 from longtake.glober.draws import draw_kept, draw_normal, draw_targets, draw_timesteps
 from longtake.glober.frame_vae import decode_frames, encode_frames
-from longtake.glober.latents import LatentBatch, LatentClips, frame_latents
+from longtake.glober.latents import LatentBatch, LatentClips, clip_lengths, frame_latents
 from longtake.glober.request import NO_CAPTION, NO_LABEL
 from longtake.glober.sampling import build_scheduler
 from longtake.glober.text_encoder import ConditionEncoder, GloberClipEncoder
@@ -99,7 +99,9 @@ class ClipStage(Stage):
 
     def __init__(self, recipe: GloberRecipe, index: VideoIndex, augment: AugmentConfig) -> None:
         self.recipe = recipe
-        clip = ClipConfig(num_frames=recipe.span, size=recipe.size, short_videos=recipe.short_videos)
+        self.whole_videos = recipe.frames == "whole_video"
+        num_frames = len(recipe.keyframes) if self.whole_videos else recipe.span
+        clip = ClipConfig(num_frames=num_frames, size=recipe.size, short_videos=recipe.short_videos)
         self.dataset = ClipDataset(index, clip, augment, self.config.seed)
         self._cache: LatentClips | None = None
 
@@ -107,7 +109,12 @@ class ClipStage(Stage):
         """Set up the cache of latents, if the stage has one."""
         if self.config.cached_variants or self.config.encoded:
             self._cache = LatentClips(
-                self.dataset, self.frame_vae, self.config.cached_variants, self.config.encoded, self.first_windows
+                self.dataset,
+                self.frame_vae,
+                self.config.cached_variants,
+                self.config.encoded,
+                self.first_windows,
+                whole_videos=self.whole_videos,
             )
 
     def batches(self, first: int, rank: int, world_size: int) -> Iterator[VideoBatch | LatentBatch]:
@@ -120,8 +127,10 @@ class ClipStage(Stage):
         self, batch: VideoBatch | LatentBatch, generator: torch.Generator
     ) -> Float[Tensor, "b c k h w"]:
         """The latents that the video encoder reads."""
-        keyframes = repeat(torch.tensor(self.recipe.keyframes), "k -> b k", b=len(batch.label)).to(batch.label.device)
-        latents = frame_latents(batch, keyframes, self.frame_vae, generator)
+        shares, span = self.recipe.keyframes, self.recipe.span
+        keyframes = [[share * length // span for share in shares] for length in clip_lengths(batch)]
+        frames = torch.tensor(keyframes, device=batch.label.device)
+        latents = frame_latents(batch, frames, self.frame_vae, generator)
         return rearrange(latents, "b k c h w -> b c k h w")
 
 
@@ -208,7 +217,9 @@ class AutoencoderStage(ClipStage):
         mean, logvar = self.video_encoder(keyframes)
         feature = mean + (0.5 * logvar).exp() * draw_normal(mean, generator)
 
-        frames = draw_targets(num_clips, self.recipe.span, self.config.num_targets, generator).to(device)
+        lengths = clip_lengths(batch)
+        frames = draw_targets(lengths, self.config.num_targets, generator).to(device)
+        times = frames / torch.tensor(lengths, device=device)[:, None]
         clean = frame_latents(batch, frames, self.frame_vae, generator)
         flat = rearrange(clean, "b n c h w -> (b n) c h w")
         timestep = draw_timesteps(len(flat), generator).to(device)
@@ -216,9 +227,7 @@ class AutoencoderStage(ClipStage):
         noisy = losses.add_noise(flat, noise, timestep, self.schedule)
 
         num_targets = frames.shape[1]
-        control = self.frame_decoder.control(
-            repeat(feature, "b c h w -> (b n) c h w", n=num_targets), frames.flatten() / self.recipe.span
-        )
+        control = self.frame_decoder.control(repeat(feature, "b c h w -> (b n) c h w", n=num_targets), times.flatten())
         context = self._context(batch, num_targets, generator)
         prediction = self.frame_decoder(noisy, timestep, control, context)
         target = losses.denoising_target(flat, noise, timestep, self.schedule, self.config.prediction)
@@ -265,7 +274,11 @@ class AutoencoderStage(ClipStage):
             self.recipe, index, self.frame_vae, self.video_encoder, self.frame_decoder, None, condition_encoder
         )
         videos = []
-        for clip in to_frames(next(clip_batches(self.dataset, NUM_PREVIEWS // 2)).video):
+        if self.whole_videos:
+            clips = [pipeline.fit(self.dataset.video(self.dataset.video_at(n))) for n in range(NUM_PREVIEWS // 2)]
+        else:
+            clips = list(to_frames(next(clip_batches(self.dataset, NUM_PREVIEWS // 2)).video))
+        for clip in clips:
             videos += [clip, pipeline.reconstruct(clip)]
         return {"reconstruction": np.stack(videos)}
 
