@@ -69,3 +69,21 @@ def test_without_decoding_only_headers_count(root):
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(UserError, match="is empty"):
         check_folder(tmp_path)
+
+
+def test_files_that_are_not_read_are_counted(root, tmp_path):
+    assert check_folder(root).passed_over == {}
+    (root / "p" / "C.FLV").write_bytes(b"FLV")
+    (root / "q" / "d.flv").write_bytes(b"FLV")
+    (root / "q" / "without_ending").write_bytes(b"")
+    (root / "q" / "cover.png").write_bytes(b"a picture beside videos is no frame")
+    (root / "q" / ".hidden.txt").write_text("")
+    (root / "q" / "captions.json").write_text("only that of the root is one")
+    assert check_folder(root).passed_over == {".flv": 2, ".json": 1, ".png": 1, "none": 1}
+
+
+def test_a_folder_without_videos_is_refused_and_its_files_named(tmp_path):
+    for name in ("a.flv", "b.ts", "c.ts"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(UserError, match=r"holds no video, only files of type \.ts \(2\), \.flv \(1\) \(known: "):
+        check_folder(tmp_path)

@@ -88,6 +88,8 @@ def show_report(report: DataReport) -> None:
     facts.add_row("codecs", counts(report.codecs))
     facts.add_row("with caption", str(report.num_captions))
     facts.add_row("with sound", str(report.num_audio))
+    if report.passed_over:
+        facts.add_row("other files", f"{counts(report.passed_over)}: not read")
     show(facts)
     if report.lengths:
         show(histogram(report.lengths))

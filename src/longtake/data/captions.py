@@ -87,3 +87,4 @@ def _parse(file: Path, text: str, *, line_offset: int = 0, object_pairs_hook: ty
 
 
 _READERS = {"captions.json": _read_json, "captions.csv": _read_csv, "metadata.jsonl": _read_jsonl}
+CAPTION_FILES = tuple(_READERS)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from longtake.core.files import printable
+from longtake.data.captions import CAPTION_FILES
 from longtake.data.clips import clip_span
 from longtake.data.config import ClipConfig
 from longtake.data.index import (
@@ -25,6 +26,7 @@ from longtake.data.index import (
     video_name,
 )
 from longtake.video import VideoError, VideoInfo, VideoReader, probe
+from longtake.video.find import count_endings, find_other_files
 
 LENGTH_BINS = (1, 16, 32, 64, 128, 256, 512, 1024)  # lower edges, in frames
 
@@ -53,6 +55,8 @@ class DataReport:
         unreadable: every video that cannot be used, with the reason.
         too_short: every readable video shorter than `clip_span`, with the reason.
         suspicious: every video that can be read but looks wrong, with the reasons.
+        passed_over: number of other files by ending (".txt", "none"), captions and hidden files aside, most first:
+            videos of a kind or name that is not read are among them.
     """
 
     root: str
@@ -74,6 +78,7 @@ class DataReport:
     unreadable: dict[str, str]
     too_short: dict[str, str]
     suspicious: dict[str, str]
+    passed_over: dict[str, int]
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain dictionaries, numbers and strings."""
@@ -146,6 +151,11 @@ def _report(index: VideoIndex, span: int, decoded: bool) -> DataReport:
         unreadable=_by_name(index.root, index.unreadable),
         too_short=_by_name(index.root, too_short),
         suspicious=_by_name(index.root, suspicious),
+        passed_over=count_endings(
+            path
+            for path in find_other_files(index.root)
+            if not (path.parent == index.root and path.name in CAPTION_FILES)
+        ),
     )
 
 

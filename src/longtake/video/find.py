@@ -1,11 +1,13 @@
-"""The videos of a folder, at any depth."""
+"""The videos of a folder, at any depth, and what else lies there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from longtake.core.errors import UserError
+from longtake.core.files import printable
 from longtake.video.info import VIDEO_SUFFIXES, is_video
 
 
@@ -15,23 +17,51 @@ def find_videos(root: Path) -> list[Path]:
     A folder of png or jpg frames is one video; names that begin with a dot are passed over. A folder that is named
     like a video file but holds no video comes along: reading it says what is wrong.
     """
-    if not root.exists():
-        raise UserError(f"folder {root} does not exist")
-    if not root.is_dir():
-        raise UserError(f"{root} is a file; a folder of videos is needed")
-    paths = sorted(_walk(root, frozenset()), key=lambda path: path.relative_to(root).parts)
+    check_folder_exists(root)
+    paths = _sorted(root, (path for path, is_one in _walk(root, frozenset()) if is_one))
     if not paths:
-        what = "holds no video" if any(root.iterdir()) else "is empty"
+        found = ", ".join(f"{ending} ({count})" for ending, count in count_endings(find_other_files(root)).items())
+        what = f"holds no video, only files of type {found}" if found else "is empty"
         raise UserError(f"folder {root} {what} (known: {', '.join(sorted(VIDEO_SUFFIXES))}, folders of png or jpg)")
     return paths
 
 
-def _walk(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
-    """Yield the videos under `folder`; `above` are the folders on the way to it, to which links may lead back."""
+def find_other_files(root: Path) -> list[Path]:
+    """Return every file under `root` that is no video and no frame of one, sorted by relative path; no hidden ones.
+
+    Raises `UserError` if `root` is no folder.
+    """
+    check_folder_exists(root)
+    return _sorted(root, (path for path, is_one in _walk(root, frozenset()) if not is_one))
+
+
+def count_endings(paths: Iterable[Path]) -> dict[str, int]:
+    """Return the number of files by ending, such as ".txt", or "none", the most frequent first."""
+    counts = Counter(printable(path.suffix.lower()) or "none" for path in paths)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def check_folder_exists(root: Path) -> None:
+    """Raise `UserError` if `root` is no folder."""
+    if not root.exists():
+        raise UserError(f"folder {root} does not exist")
+    if not root.is_dir():
+        raise UserError(f"{root} is a file; a folder of videos is needed")
+
+
+def _sorted(root: Path, paths: Iterable[Path]) -> list[Path]:
+    return sorted(paths, key=lambda path: path.relative_to(root).parts)
+
+
+def _walk(folder: Path, above: frozenset[Path]) -> Iterator[tuple[Path, bool]]:
+    """Yield what lies under `folder` and whether it is a video; a folder that is one is not entered.
+
+    `above` are the folders on the way to it, to which links may lead back.
+    """
     if folder.resolve() in above:
         return
     if is_video(folder):
-        yield folder
+        yield folder, True
         return
     try:
         children = [child for child in folder.iterdir() if not child.name.startswith(".")]
@@ -41,6 +71,7 @@ def _walk(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
         if child.is_dir():
             inside = list(_walk(child, above | {folder.resolve()}))
             # a folder that is named like a video and holds none is a mistake somebody should hear of
-            yield from inside or ([child] if child.suffix.lower() in VIDEO_SUFFIXES else [])
-        elif is_video(child):
-            yield child
+            mistaken = child.suffix.lower() in VIDEO_SUFFIXES and not any(is_one for _, is_one in inside)
+            yield from [(child, True)] if mistaken else inside
+        else:
+            yield child, is_video(child)
