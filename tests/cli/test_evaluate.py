@@ -195,6 +195,19 @@ def test_folders_through_a_network(longtake, network, videos, tmp_path):
     assert again.status == 0, again.err
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--frames", 4), ("--stride", 2), ("--weights", "x.pt"), ("--device", "cpu"), ("--save-features", "saved")],
+)
+def test_options_for_videos_are_refused_where_there_are_none(longtake, tmp_path, option, value):
+    for name in ("a", "b"):
+        np.savez(tmp_path / f"{name}.npz", features=np.random.default_rng(0).normal(size=(8, 2)))
+    sides = ["--real", tmp_path / "a.npz", "--fake", tmp_path / "b.npz", "--out", tmp_path / "out.json"]
+    assert longtake("evaluate", *sides).status == 0
+    outcome = longtake("evaluate", *sides, option, value)
+    assert f"{option} is for videos, but both sides are files of features" in outcome.error_line
+
+
 def test_help_names_every_metric_and_protocol(longtake):
     text = longtake("evaluate", "--help").out
     assert all(name in text for name in [*MEASURES, *PROTOCOLS])

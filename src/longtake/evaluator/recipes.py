@@ -35,7 +35,8 @@ def evaluator_small() -> EvaluatorRecipe:
 
     Data: one sub-folder of videos per class, at least two. Keep some for a test: --held-out "PATTERN of file names".
     Command: longtake train evaluator_small --data my-videos --out runs/evaluator
-    Then: longtake evaluate --real my-videos --fake samples --features local:runs/evaluator
+    Then: longtake evaluate --real my-videos --fake samples --out report.json
+        --features local:runs/evaluator
     """
     return EvaluatorRecipe(
         classifier=ClassifierConfig(

@@ -12,6 +12,9 @@ SUM_TOLERANCE = 1e-3  # a float16 softmax over a few hundred classes is this far
 RANGE_TOLERANCE = 1e-3  # resizing in half precision overshoots by less
 
 
+LARGEST = 1e150
+
+
 def as_samples(values: ArrayLike, what: str, axes: str, min_samples: int = 1) -> Float[np.ndarray, "n ..."]:
     """Return values as doubles, the first axis counting samples.
 
@@ -31,6 +34,8 @@ def as_samples(values: ArrayLike, what: str, axes: str, min_samples: int = 1) ->
         raise UserError(f"{what}: {len(array)} samples are too few, at least {min_samples} are needed")
     if not np.isfinite(array).all():
         raise UserError(f"{what} must be finite: {np.count_nonzero(~np.isfinite(array))} values are NaN or infinite")
+    if array.size and np.abs(array).max() > LARGEST:
+        raise UserError(f"{what} reach {np.abs(array).max():.3g}, whose squares are more than a double can hold")
     return array
 
 

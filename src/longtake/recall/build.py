@@ -58,6 +58,11 @@ def _check_losses(recipe: RecallRecipe) -> None:
             f"gan.adversarial_start is {config.adversarial_start}, but only the adversarial terms train this "
             "generator: it must be 0"
         )
+    if config.recon_target == "motion" and (config.motion_weight or config.generator_recon == "stitched"):
+        raise UserError(
+            "gan.recon_target 'motion' compares the first frame and difference maps of single clips: give "
+            "--gan.motion-weight 0 --gan.generator-recon clips"
+        )
     if config.joint and config.generator_recon == "none":
         raise UserError("a joint step has one reconstruction term: with gan.generator_recon 'none' give --gan.no-joint")
     if config.generator_recon == "stitched" and recipe.model not in ("r2", "r3"):

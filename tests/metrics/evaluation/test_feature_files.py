@@ -85,6 +85,8 @@ def test_a_count_draws_rows(save):
     real, fake = save("real", features=x), save("fake", features=y)
     with pytest.raises(UserError, match=r"20 clips and .* 30"):
         evaluate(real, fake)
+    with pytest.raises(UserError, match=r"20 clips and .* 1, .*: add videos, or ask for it"):
+        evaluate(real, save("single", features=y[:1]))
     report = evaluate(real, fake, EvaluationConfig(count=20, resamples=0))
     assert report.numbers[0].conditions["fake"]["n"] == 20
     whole = evaluate(real, fake, EvaluationConfig(allow_unequal=True, resamples=0))
@@ -97,6 +99,7 @@ def test_a_count_draws_rows(save):
         ({"feats": rows(0)}, "holds feats .known: features"),
         ({"features": rows(0)[0]}, r"features must have shape \(n d\)"),
         ({"features": rows(0) * np.nan}, "must be finite"),
+        ({"features": rows(0) * 1e300}, "whose squares are more than a double can hold"),
         ({"features": rows(0), "probabilities": np.full((3, 2), 0.5)}, "as many rows"),
         ({"probabilities": rows(0)}, "sum to 1"),
         ({"mu": np.zeros(3), "sigma": np.eye(2)}, "needs sigma of shape"),

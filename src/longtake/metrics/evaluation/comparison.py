@@ -90,9 +90,11 @@ class Comparison:
         """Raise `UserError` for sets of different size, unless asked for."""
         real, fake = self.real.count, self.fake.count
         if not self.config.allow_unequal and real is not None and fake is not None and real != fake:
+            fewer = min(real, fake)
+            remedy = "add videos" if fewer == 1 else f"compare {fewer} of each (--count {fewer})"
             raise UserError(
                 f"{self.real.name} gives {real} clips and {self.fake.name} {fake}, and these numbers depend on how "
-                f"many: compare {min(real, fake)} of each (--count {min(real, fake)}), or ask for it (--allow-unequal)"
+                f"many: {remedy}, or ask for it (--allow-unequal)"
             )
 
     def name(self, measure: str) -> str:
