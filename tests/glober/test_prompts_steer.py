@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from toy_glober import CAPTIONS, RECIPE, changed, few_statistics, write_videos
 
 import longtake
@@ -54,6 +53,7 @@ def yellowness(frames: np.ndarray) -> float:
     return red - blue
 
 
+@pytest.mark.slow
 def test_the_caption_says_which_square_is_made(pipe):
     """Every pair starts from the same noise, so that a model deaf to its prompt would make one video twice."""
     yellow, blue = (
