@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -13,6 +14,7 @@ from toy_sampling import R3, as_clip, changed, joined, networks
 from longtake.core.errors import UserError
 from longtake.data.index import index_folder
 from longtake.recall import export
+from longtake.recall.gpt import TokenRollout
 from longtake.recall.gpt_stage import GPTStage, check
 from longtake.recall.pipeline import RecallPipeline
 from longtake.recall.stages import GANStage
@@ -121,6 +123,52 @@ def test_loss_is_smooth_l1_of_the_next_token(stage):
     assert torch.equal(again, loss)
 
 
+def test_own_predictions_stand_in_for_the_tokens_as_in_sampling(classes, monkeypatch):
+    stage = stage_of(classes, gpt__own_share=1.0, gpt__own_passes=3)
+    begun(stage)
+    stage.gpt.eval()
+    batch = max(itertools.islice(stage.batches(0, 0, 1), 5), key=lambda batch: batch.tokens.shape[1])
+    read = []
+    forward = stage.gpt.forward
+    monkeypatch.setattr(stage.gpt, "forward", lambda tokens, *rest: read.append(tokens) or forward(tokens, *rest))
+    with torch.no_grad():
+        loss, terms = stage.loss("gpt", batch, 0, torch.Generator().manual_seed(0))
+    monkeypatch.undo()
+    long_ones = 0
+    errors = []
+    for tokens, is_token, inputs in zip(batch.tokens, batch.is_token, read[-1], strict=True):
+        length = int(is_token.sum())
+        rollout = TokenRollout(stage.gpt, lambda number: number)
+        own = [tokens[:1]]
+        for position in range(1, min(4, length - 1)):  # the first, and one for each pass
+            own.append(rollout(own[-1]))
+            torch.testing.assert_close(inputs[position], own[-1][0])
+            assert (inputs[position] - tokens[position]).abs().max() > 0.01
+            long_ones += position == 3
+        with torch.no_grad():
+            predicted = stage.gpt(inputs[None, : length - 1])[0]
+        errors.append(torch.nn.functional.smooth_l1_loss(predicted, tokens[1:length], reduction="none"))
+    assert long_ones
+    torch.testing.assert_close(loss, torch.cat(errors).mean())
+    # repeating is judged by the video's tokens all the same
+    assert (
+        terms["train/loss_repeat"] == stage_of(classes).loss("gpt", batch, 0, torch.Generator())[1]["train/loss_repeat"]
+    )
+
+
+def test_the_share_of_sequences_with_own_predictions(classes, monkeypatch):
+    stage = stage_of(classes, gpt__own_share=0.3, gpt__batch_size=64)
+    begun(stage)
+    rng = torch.Generator().manual_seed(0)
+    changed_rows = []
+    for batch in itertools.islice(stage.batches(0, 0, 1), 10):
+        tokens = stage._with_own(batch, rng)
+        assert torch.equal(tokens[:, 0], batch.tokens[:, 0])
+        assert torch.equal(tokens[~batch.is_token], batch.tokens[~batch.is_token])
+        changed_rows.append((tokens != batch.tokens).flatten(1).any(dim=1))
+    assert torch.cat(changed_rows).float().mean().item() == pytest.approx(0.3, abs=0.06)  # 640 draws: 0.3 +- 0.018
+
+
 def test_every_epoch_has_every_video_once(stage):
     known = [sequence.tokens for sequence in stage.sequences]
 
@@ -205,6 +253,8 @@ def test_previews_begin_with_examples(stage):
         ({"gpt__max_tokens": 1}, "gpt.max_tokens is 1; layout 'padded' takes at least 2"),
         ({"gpt__layout": "labelled", "gpt__max_tokens": 6}, "layout 'labelled' takes at least 7"),
         ({"gpt__cached_variants": 0}, "must be at least 1"),
+        ({"gpt__own_share": 1.5}, r"gpt\.own_share must be in \[0, 1\]"),
+        ({"gpt__own_share": 0.5, "gpt__own_passes": 0}, r"gpt\.own_passes at least 1"),
     ],
 )
 def test_wrong_settings(classes, changes, message):

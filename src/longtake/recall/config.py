@@ -139,6 +139,12 @@ class GPTConfig(StageConfig):
     layout: Literal["padded", "paired", "labelled"] = "padded"
     """A training sequence: one video and zeros (5.5); a video and another of its class (5.6); or class, length,
     video, length, video, zeros (5.7)."""
+    own_share: float = 0.0
+    """Share of the sequences whose tokens after the first are, as in sampling, the GPT's own predictions, while the
+    targets stay those of the video (scheduled sampling; not in the thesis)."""
+    own_passes: int = 3
+    """With `own_share`: passes that make these predictions, each from those of the pass before, so that this many of a
+    sequence's tokens are what sampling would give."""
     cached_variants: int = 1
     """Variants of every video, each changed at random once, whose tokens are computed before training and kept."""
     examples_per_class: int = 8

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from longtake.core.errors import UserError
@@ -40,6 +40,8 @@ def check(recipe: RecallRecipe, index: VideoIndex) -> None:
     least = positions_for(config.layout, 2)
     if config.max_tokens < least:
         raise UserError(f"gpt.max_tokens is {config.max_tokens}; layout {config.layout!r} takes at least {least}")
+    if not 0 <= config.own_share <= 1 or config.own_passes < 1:
+        raise UserError("gpt.own_share must be in [0, 1], and gpt.own_passes at least 1")
     if config.cached_variants < 1 or config.examples_per_class < 1:
         raise UserError("gpt.cached_variants and gpt.examples_per_class must be at least 1")
 
@@ -111,12 +113,24 @@ class GPTStage(Stage[TokenBatch]):
         self, player: str, batch: TokenBatch, step: int, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Predict every token but the first of a sequence; log what repeating the last token would cost, too."""
-        del player, step, generator
-        predicted = self.gpt(batch.tokens[:, :-1], batch.symbols[:, :-1])
+        del player, step
+        tokens = self._with_own(batch, generator) if self.config.own_share else batch.tokens
+        predicted = self.gpt(tokens[:, :-1], batch.symbols[:, :-1])
         wanted = batch.is_token[:, 1:]
         targets = batch.tokens[:, 1:][wanted]
         loss = F.smooth_l1_loss(predicted[wanted].float(), targets)
         return loss, {"train/loss_repeat": F.smooth_l1_loss(batch.tokens[:, :-1][wanted], targets)}
+
+    @torch.no_grad()
+    def _with_own(self, batch: TokenBatch, generator: torch.Generator) -> Float[Tensor, "b n d"]:
+        """The batch's tokens, in some sequences all that follow another token replaced by what the GPT predicts."""
+        drawn = torch.rand(len(batch.tokens), 1, generator=generator, device=generator.device)
+        mine = (drawn < self.config.own_share).to(batch.tokens.device) & batch.is_token[:, :-1] & batch.is_token[:, 1:]
+        tokens = batch.tokens
+        for _ in range(self.config.own_passes):
+            predicted = self.gpt(tokens[:, :-1], batch.symbols[:, :-1]).to(tokens)
+            tokens = torch.cat([tokens[:, :1], torch.where(mine[..., None], predicted, batch.tokens[:, 1:])], dim=1)
+        return tokens
 
     def preview(self, generator: torch.Generator) -> dict[str, UInt8[np.ndarray, "n t h w 3"]]:
         """Videos that go on from the first tokens of training videos, in latent space alone."""
