@@ -19,6 +19,7 @@ from longtake.core.errors import UserError
 from longtake.data.index import VideoIndex, index_folder
 from longtake.tats import build
 from longtake.tats.config import AugmentConfig, ConditioningConfig, TatsRecipe, TransformerConfig
+from longtake.tats.tokens import window_codes
 from longtake.tats.transformer_stages import TransformerStage
 from longtake.tats.vqgan import TatsVQGAN
 from longtake.training.config import OptimizerConfig
@@ -125,6 +126,9 @@ def test_cached_codes_are_those_encoded_on_the_fly(stage, role):
     ):
         expected = on_the_fly.vqgan.encode(video.video)[:, :: 4 if role == "sparse" else 1]
         assert torch.equal(codes.codes, expected), number
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            seen = window_codes(video, on_the_fly.vqgan, 4 if role == "sparse" else 1)
+        assert torch.equal(seen, expected), number
         assert torch.equal(video.label, codes.label)
         assert (video.text, video.path) == (codes.text, codes.path)
         assert torch.equal(video.start, codes.start)

@@ -53,9 +53,13 @@ class TokenBatch:
 def window_codes(batch: VideoBatch | TokenBatch, vqgan: TatsVQGAN, latent_step: int) -> Int[Tensor, "b t h w"]:
     """Return every `latent_step`-th latent frame of clips, encoded here unless they come as codes.
 
-    A clip is encoded whole first, so that a latent frame holds what it does in a video.
+    A clip is encoded whole first, so that a latent frame holds what it does in a video; and in the precision of the
+    weights, whatever a stage trains in, so that its codes are those that are kept or read from disk.
     """
-    return batch.codes if isinstance(batch, TokenBatch) else vqgan.encode(batch.video)[:, ::latent_step]
+    if isinstance(batch, TokenBatch):
+        return batch.codes
+    with torch.autocast(batch.video.device.type, enabled=False):
+        return vqgan.encode(batch.video)[:, ::latent_step]
 
 
 @torch.no_grad()
