@@ -3,8 +3,9 @@
 Any family's models take part, each written NAME=MODEL or NAME=MODEL,OPTION=VALUE,...: what `longtake sample` takes as
 MODEL, and arguments of the pipeline's `stream`. A model with classes shows them in turn. Of an EncGAN3 the generator
 runs once over more points in time, which is how the thesis stretches it (Fig. 3.13). A folder of videos made before
-may stand for MODEL. All models have the same number of videos and are compared with the same real clips, one of each
-real video, so that curves compare with each other.
+may stand for MODEL. With --first-clips video i goes on from the first 16 frames of a real one, those spread over the
+folder, for models that take a first clip. All models have the same number of videos and are compared with the same real
+clips, one of each real video, so that curves compare with each other.
 
     python benchmarks/segment_curve.py r3=runs/r3 "r3 mean=runs/r3,mode=mean,rollout=faster" "EncGAN3=runs/encgan3" \
         --real weizmann-actions --frames 512 --videos 8 --out curve.json
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageDraw
 
 import longtake
@@ -32,7 +34,8 @@ from longtake.metrics.evaluation import plots
 from longtake.metrics.evaluation.config import EvaluationConfig
 from longtake.metrics.evaluation.evaluation import evaluate
 from longtake.metrics.evaluation.report import CurveOfNumbers
-from longtake.video import VIDEO_SUFFIXES, open_writer, probe
+from longtake.video import VIDEO_SUFFIXES, open_writer, probe, read_video
+from longtake.video.find import find_videos
 
 SEGMENT = 16  # frames of a clip under protocol "longtake"
 FEATURES = "local:evaluator-weizmann"
@@ -84,17 +87,28 @@ def made_before(entry: Entry, num_videos: int, num_frames: int) -> bool:
     return True
 
 
-def sample(entry: Entry, folder: Path, num_videos: int, num_frames: int, seed: int) -> float:
-    """Write an entry's videos to `folder`; return the CPU seconds that took. Raises `UserError` as `stream` does."""
+def first_clips(real: Path, count: int) -> list[np.ndarray]:
+    """Return the first 16 frames of `count` videos, evenly spread over those of a folder."""
+    videos = find_videos(real)
+    return [read_video(videos[number * len(videos) // count], range(SEGMENT)) for number in range(count)]
+
+
+def sample(entry: Entry, folder: Path, num_videos: int, num_frames: int, seed: int, begin: list[np.ndarray]) -> float:
+    """Write an entry's videos to `folder`; return the CPU seconds that took.
+
+    `begin` are the clips that they go on from, if any. Raises `UserError` as `stream` does.
+    """
     pipe = longtake.load(entry.model)
     taken = [name for name in inspect.signature(pipe.stream).parameters if name not in SETTING]
     for option in entry.options:
         choose_one_of(f"option of {entry.name}", option, taken)
+    if begin and "first_clip" not in taken:
+        raise UserError(f"{entry.name} goes on from no first clip")
     classes = pipe.config.classes or ()
     begun = time.process_time()
     for video in range(num_videos):
-        label = {"label": video % len(classes)} if classes else {}
-        stream = pipe.stream(num_frames, video=video, seed=seed, **label, **entry.options)
+        given = {"first_clip": begin[video]} if begin else {"label": video % len(classes)} if classes else {}
+        stream = pipe.stream(num_frames, video=video, seed=seed, **given, **entry.options)
         with open_writer(folder / f"{video:03d}.npy", pipe.config.fps) as writer:
             for chunk in stream:
                 writer.write(chunk)
@@ -155,13 +169,14 @@ def run(arguments: argparse.Namespace) -> None:
             folder = Path(entry.model)
             if not made_before(entry, arguments.videos, arguments.frames):
                 folder = Path(temporary)
-                taken = sample(entry, folder, arguments.videos, arguments.frames, arguments.seed)
+                begin = first_clips(arguments.real, arguments.videos) if arguments.first_clips else []
+                taken = sample(entry, folder, arguments.videos, arguments.frames, arguments.seed, begin)
                 seconds = {"cpu_seconds": round(taken, 1)}
             curve = measure(arguments.real, folder, arguments.features, arguments.seed, arguments.resamples)
         curves[entry.name] = curve
         models[entry.name] = {"model": entry.model, "options": entry.options, **seconds, "curve": curve.to_json()}
         print(f"{entry.name}: {' '.join(f'{value:.1f}' for value in curve.values)}")
-    facts = {name: getattr(arguments, name) for name in ("frames", "videos", "seed", "features")}
+    facts = {name: getattr(arguments, name) for name in ("frames", "videos", "first_clips", "seed", "features")}
     write_results(arguments.out, {"real": str(arguments.real), **facts, "models": models}, curves)
 
 
@@ -173,6 +188,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="report, .json; the plot lies beside it, .png")
     parser.add_argument("--frames", type=int, default=512, help="frames of each sampled video")
     parser.add_argument("--videos", type=int, default=8, help="videos of each model")
+    parser.add_argument("--first-clips", action="store_true", help="go on from the first 16 frames of real videos")
     parser.add_argument("--features", default=FEATURES, help="as of longtake evaluate --features")
     parser.add_argument("--resamples", type=int, default=0, help="resamples of the videos for intervals; 0: none")
     parser.add_argument("--seed", type=int, default=0)
