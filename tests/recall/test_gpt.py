@@ -45,6 +45,17 @@ def test_long_sequences_pass_through_a_window(num_positions):
         torch.testing.assert_close(rollout(sequence[last][None]), model(window[None])[:, -1], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("num_positions", [2, 6])
+@torch.no_grad()
+def test_a_window_may_keep_the_first_token(num_positions):
+    model, sequence = gpt(num_positions=num_positions, keep_first=True), tokens(15)
+    rollout = TokenRollout(model, lambda number: number)
+    for last in range(15):
+        newest = sequence[max(1, last + 2 - num_positions) : last + 1]
+        window = torch.cat([sequence[:1], newest])[None]
+        torch.testing.assert_close(rollout(sequence[last][None]), model(window)[:, -1], rtol=1e-4, atol=1e-4)
+
+
 @torch.no_grad()
 def test_padding_is_not_seen():
     model, sequence = gpt(), tokens(6)

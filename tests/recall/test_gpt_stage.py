@@ -18,6 +18,7 @@ from longtake.recall.gpt import TokenRollout
 from longtake.recall.gpt_stage import GPTStage, check
 from longtake.recall.pipeline import RecallPipeline
 from longtake.recall.stages import GANStage
+from longtake.recall.token_sequences import TokenSequence, leave_gap
 from longtake.training.config import OptimizerConfig
 from longtake.training.run import Components, train_stages
 from longtake.training.run_folder import RunFolder
@@ -169,6 +170,52 @@ def test_the_share_of_sequences_with_own_predictions(classes, monkeypatch):
     assert torch.cat(changed_rows).float().mean().item() == pytest.approx(0.3, abs=0.06)  # 640 draws: 0.3 +- 0.018
 
 
+def test_gaps_lie_behind_the_first_token_alone():
+    rng = np.random.default_rng(0)
+    sequence = TokenSequence(torch.arange(10.0)[:, None], label=1)
+    seen, gap_free = set(), 0
+    for _ in range(2000):
+        cut = leave_gap(sequence, 5, rng)
+        numbers = cut.tokens[:, 0].int().tolist()
+        assert 2 <= len(numbers) <= 5
+        assert cut.label == 1
+        assert np.all(np.diff(numbers[1:]) == 1)
+        assert cut.has_gap == (numbers[1] - numbers[0] > 1)
+        gap_free += not cut.has_gap
+        seen.add((numbers[0], numbers[1]))
+    assert 0.45 < gap_free / 2000 < 0.55
+    # without a gap five of ten tokens begin at 0 to 5; with one there are two tokens behind it
+    gaps = {(first, second) for first in range(7) for second in range(first + 2, 9)}
+    assert seen == {(first, first + 1) for first in range(6)} | gaps
+    for length in (2, 3):
+        short = TokenSequence(sequence.tokens[:length], label=1)
+        assert all(leave_gap(short, 5, rng).tokens.equal(short.tokens) for _ in range(20))
+
+
+def test_what_follows_a_gap_is_read_but_not_predicted(classes):
+    stage = stage_of(classes, gpt__keep_first=True, gpt__batch_size=16, gpt__max_tokens=4)
+    begun(stage)
+    stage.gpt.eval()
+    batch = next(stage.batches(0, 0, 1))
+    has_gap = ~batch.is_target[:, 1]
+    assert 0 < has_gap.sum() < 16
+    assert torch.equal(batch.is_target[~has_gap], batch.is_token[~has_gap])
+    assert torch.equal(batch.is_target[:, 2:], batch.is_token[:, 2:])
+    with torch.no_grad():
+        loss, _ = stage.loss("gpt", batch, 0, torch.Generator())
+        predicted = stage.gpt(batch.tokens[:, :-1])
+    errors = torch.nn.functional.smooth_l1_loss(predicted, batch.tokens[:, 1:], reduction="none").mean(dim=2)
+    counted = batch.is_token[:, 1:].clone()
+    counted[has_gap, 0] = False
+    torch.testing.assert_close(loss, errors[counted].mean())
+    # and no prediction takes its place
+    own = stage_of(classes, gpt__keep_first=True, gpt__own_share=1.0)
+    own.gpt.eval()
+    replaced = own._with_own(batch, torch.Generator().manual_seed(0))
+    assert torch.equal(replaced[has_gap, :2], batch.tokens[has_gap, :2])
+    assert (replaced[~has_gap, 1] != batch.tokens[~has_gap, 1]).any()
+
+
 def test_every_epoch_has_every_video_once(stage):
     known = [sequence.tokens for sequence in stage.sequences]
 
@@ -253,6 +300,8 @@ def test_previews_begin_with_examples(stage):
         ({"gpt__max_tokens": 1}, "gpt.max_tokens is 1; layout 'padded' takes at least 2"),
         ({"gpt__layout": "labelled", "gpt__max_tokens": 6}, "layout 'labelled' takes at least 7"),
         ({"gpt__cached_variants": 0}, "must be at least 1"),
+        ({"gpt__keep_first": True, "gpt__max_tokens": 2}, "gpt.max_tokens is 2; layout 'padded' takes at least 3"),
+        ({"gpt__keep_first": True, "gpt__layout": "paired"}, "gpt.keep_first is for layout 'padded'"),
         ({"gpt__own_share": 1.5}, r"gpt\.own_share must be in \[0, 1\]"),
         ({"gpt__own_share": 0.5, "gpt__own_passes": 0}, r"gpt\.own_passes at least 1"),
     ],

@@ -139,6 +139,9 @@ class GPTConfig(StageConfig):
     layout: Literal["padded", "paired", "labelled"] = "padded"
     """A training sequence: one video and zeros (5.5); a video and another of its class (5.6); or class, length,
     video, length, video, zeros (5.7)."""
+    keep_first: bool = False
+    """Let the sliding window keep the video's first token for good, so that persons and actions last; half of the
+    training sequences then leave out some of what follows their first token (not in the thesis; layout padded)."""
     own_share: float = 0.0
     """Share of the sequences whose tokens after the first are, as in sampling, the GPT's own predictions, while the
     targets stay those of the video (scheduled sampling; not in the thesis)."""

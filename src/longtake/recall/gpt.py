@@ -46,6 +46,7 @@ class RecallGPT(ModelMixin, ConfigMixin):
         layout: what a sequence is, see `GPTConfig`.
         num_classes: classes of the videos, for layout "labelled".
         num_examples: sequences of training videos that are kept.
+        keep_first: whether a sliding window keeps the first token.
     """
 
     @register_to_config
@@ -60,6 +61,7 @@ class RecallGPT(ModelMixin, ConfigMixin):
         layout: Layout = "padded",
         num_classes: int = 0,
         num_examples: int = 0,
+        keep_first: bool = False,
     ) -> None:
         super().__init__()
         self.longest = longest_sequence(layout, num_positions)
@@ -137,7 +139,9 @@ class TokenRollout:
 
     What is fed need not be what was predicted: R3's robust rollout feeds the encoded clip (Alg. 11).
 
-    A sequence longer than the GPT's positions is seen through a window of its last tokens, read anew for every step.
+    A sequence longer than the GPT's positions is seen through a window of its last tokens, read anew for every step;
+    with `keep_first`, of its first token and the last ones.
+
     After an example (layouts "paired" and "labelled"), room is for as many tokens as the example has: then the sequence
     begins anew with its last token, after the next example (Sec. 5.3, 5.8).
 
@@ -160,7 +164,7 @@ class TokenRollout:
         if is_full and self.gpt.has_context:
             self._window = []
         elif is_full:
-            self._window = self._window[1:]
+            del self._window[1 if self.gpt.config.keep_first else 0]
         self._window.append(token)
         tokens, symbols = token[None], None
         if is_full or len(self._window) == 1:

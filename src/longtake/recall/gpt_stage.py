@@ -37,9 +37,11 @@ def check(recipe: RecallRecipe, index: VideoIndex) -> None:
     config = recipe.gpt
     if config.layout == "labelled" and any(entry.label < 0 for entry in index.entries):
         raise UserError("gpt.layout is 'labelled', but not all videos have a class: sort them into folders")
-    least = positions_for(config.layout, 2)
+    least = positions_for(config.layout, 3 if config.keep_first else 2)
     if config.max_tokens < least:
         raise UserError(f"gpt.max_tokens is {config.max_tokens}; layout {config.layout!r} takes at least {least}")
+    if config.keep_first and config.layout != "padded":
+        raise UserError(f"gpt.keep_first is for layout 'padded': {config.layout!r} begins anew after another video")
     if not 0 <= config.own_share <= 1 or config.own_passes < 1:
         raise UserError("gpt.own_share must be in [0, 1], and gpt.own_passes at least 1")
     if config.cached_variants < 1 or config.examples_per_class < 1:
@@ -79,6 +81,7 @@ class GPTStage(Stage[TokenBatch]):
             layout=config.layout,
             num_classes=len(index.classes),
             num_examples=len(self._examples([entry.label for entry in self.dataset.entries])),
+            keep_first=config.keep_first,
         )
 
     @classmethod
@@ -116,7 +119,7 @@ class GPTStage(Stage[TokenBatch]):
         del player, step
         tokens = self._with_own(batch, generator) if self.config.own_share else batch.tokens
         predicted = self.gpt(tokens[:, :-1], batch.symbols[:, :-1])
-        wanted = batch.is_token[:, 1:]
+        wanted = batch.is_target[:, 1:]
         targets = batch.tokens[:, 1:][wanted]
         loss = F.smooth_l1_loss(predicted[wanted].float(), targets)
         return loss, {"train/loss_repeat": F.smooth_l1_loss(batch.tokens[:, :-1][wanted], targets)}
@@ -125,7 +128,7 @@ class GPTStage(Stage[TokenBatch]):
     def _with_own(self, batch: TokenBatch, generator: torch.Generator) -> Float[Tensor, "b n d"]:
         """The batch's tokens, in some sequences all that follow another token replaced by what the GPT predicts."""
         drawn = torch.rand(len(batch.tokens), 1, generator=generator, device=generator.device)
-        mine = (drawn < self.config.own_share).to(batch.tokens.device) & batch.is_token[:, :-1] & batch.is_token[:, 1:]
+        mine = (drawn < self.config.own_share).to(batch.tokens.device) & batch.is_token[:, :-1] & batch.is_target[:, 1:]
         tokens = batch.tokens
         for _ in range(self.config.own_passes):
             predicted = self.gpt(tokens[:, :-1], batch.symbols[:, :-1]).to(tokens)

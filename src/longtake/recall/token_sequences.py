@@ -24,14 +24,20 @@ from longtake.recall.sequences import read_sequence
 
 SEQUENCE_ORDER, SEQUENCE_CHOICE = 3, 4  # what a seed is for; the data set's own draws have 0 to 2
 CLIPS_AT_ONCE = 32
+MIN_WITH_GAP = 4  # tokens: the first, one left out, and two of which one is predicted from the other
+GAP_FREE = 0.5  # share of the sequences without a gap
 
 
 @dataclass(frozen=True)
 class TokenSequence:
-    """A video's tokens and its class (-1: none)."""
+    """A video's tokens and its class (-1: none).
+
+    With a gap the video has further tokens between the first and the second.
+    """
 
     tokens: Float[Tensor, "n d"]
     label: int
+    has_gap: bool = False
 
 
 @torch.no_grad()
@@ -67,15 +73,18 @@ class TokenBatch:
         tokens: "b n d"; zeros in the place of symbols and padding.
         symbols: class or length that stands in a token's place, else -1, "b n".
         is_token: whether there is a token, neither symbol nor padding, "b n".
+        is_target: whether it is to be predicted: all but the token after a gap, "b n".
     """
 
     tokens: Float[Tensor, "b n d"]
     symbols: Int[Tensor, "b n"]
     is_token: Bool[Tensor, "b n"]
+    is_target: Bool[Tensor, "b n"]
 
     def to(self, device: torch.device) -> TokenBatch:
         """Return the batch with its tensors on `device`."""
-        return TokenBatch(self.tokens.to(device), self.symbols.to(device), self.is_token.to(device))
+        parts = (self.tokens, self.symbols, self.is_token, self.is_target)
+        return TokenBatch(*(part.to(device) for part in parts))
 
 
 def lay_out(pairs: Sequence[tuple[TokenSequence, TokenSequence]], gpt: RecallGPT) -> TokenBatch:
@@ -89,13 +98,30 @@ def lay_out(pairs: Sequence[tuple[TokenSequence, TokenSequence]], gpt: RecallGPT
     padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
     marks = torch.nn.utils.rnn.pad_sequence(symbols, batch_first=True, padding_value=NO_SYMBOL)
     is_real = torch.arange(padded.shape[1]) < lengths[:, None]
-    return TokenBatch(padded, marks, is_real & (marks == NO_SYMBOL))
+    is_token = is_real & (marks == NO_SYMBOL)
+    is_target = is_token.clone()
+    is_target[torch.tensor([sequence.has_gap for _, sequence in pairs]), 1] = False
+    return TokenBatch(padded, marks, is_token, is_target)
 
 
 def crop(sequence: TokenSequence, length: int, rng: np.random.Generator) -> TokenSequence:
     """Return so many consecutive tokens of a longer sequence, from a random one on."""
     start = int(rng.integers(max(0, len(sequence.tokens) - length) + 1))
     return TokenSequence(sequence.tokens[start : start + length], sequence.label)
+
+
+def leave_gap(sequence: TokenSequence, length: int, rng: np.random.Generator) -> TokenSequence:
+    """Return a random token and as many consecutive later ones as `length` allows, not right behind it.
+
+    Half of the time, and where the sequence is too short for that, it is a `crop`.
+    """
+    num_tokens = len(sequence.tokens)
+    if num_tokens < MIN_WITH_GAP or rng.random() < GAP_FREE:
+        return crop(sequence, length, rng)
+    first = int(rng.integers(num_tokens - MIN_WITH_GAP + 1))
+    second = int(rng.integers(first + 2, num_tokens - 1))
+    tokens = torch.cat([sequence.tokens[first : first + 1], sequence.tokens[second : second + length - 1]])
+    return TokenSequence(tokens, sequence.label, has_gap=True)
 
 
 def token_batches(
@@ -125,6 +151,7 @@ def token_batches(
             others = [other for other in of_class[sequence.label] if other != number] or [number]
             rng = np.random.default_rng(derive_seed(seed, SEQUENCE_CHOICE, position))
             example = sequences[int(rng.choice(others))]
-            pairs.append((crop(example, gpt.longest, rng), crop(sequence, gpt.longest, rng)))
+            cut = leave_gap if gpt.config.keep_first else crop
+            pairs.append((crop(example, gpt.longest, rng), cut(sequence, gpt.longest, rng)))
         yield lay_out(pairs, gpt)
         batch += 1
