@@ -206,10 +206,10 @@ def r3_weizmann_64() -> RecallRecipe:
             optimizer=replace(GAN_OPTIMIZER, lr=1e-4),
         ),
         gan=GANConfig(
-            steps=2_750,
+            steps=4_500,
             batch_size=8,
             optimizer=replace(GAN_OPTIMIZER, lr=1e-3, schedule="cosine", warmup_steps=100, clip_norm=2_500.0),
-            adversarial_start=2_000,
+            adversarial_start=3_750,
             ema_decay=0.995,
             checkpoint_every=250,
             sample_every=500,
@@ -221,7 +221,7 @@ def r3_weizmann_64() -> RecallRecipe:
             augment=varied,
         ),
         gpt=GPTConfig(
-            steps=4_000,
+            steps=8_000,
             batch_size=16,
             optimizer=replace(GPT_OPTIMIZER, lr=1e-3, schedule="cosine", warmup_steps=100),
             ema_decay=0.995,
@@ -230,6 +230,8 @@ def r3_weizmann_64() -> RecallRecipe:
             depth=5,
             num_heads=4,
             max_tokens=8,  # the videos have 5 to 17: each position is trained by many
+            keep_first=True,
+            own_share=0.5,
             cached_variants=16,
             augment=varied,
         ),
@@ -260,7 +262,14 @@ def encgan3_weizmann_64() -> RecallRecipe:
     Data and command: as `r3_weizmann_64`.
     """
     recipe = r3_weizmann_64()
-    gan = replace(recipe.gan, batch_size=8, anchor_frame=None, joint=False, noise_terms=True)
+    gan = replace(
+        recipe.gan,
+        steps=2_750,
+        adversarial_start=2_000,
+        anchor_frame=None,
+        joint=False,
+        noise_terms=True,
+    )
     encoder = replace(recipe.encoder, content_frame=0)
     return replace(recipe, model="encgan3", encoder=encoder, gan=gan, sampling=SamplingConfig())
 
@@ -283,7 +292,7 @@ def r3_sky_mini_64() -> RecallRecipe:
     varied = AugmentConfig(mirror=True, zoom=0.2, shift=0.05, colour=0.1)
     return replace(
         recipe,
-        gan=replace(recipe.gan, augment=varied),
+        gan=replace(recipe.gan, steps=2_750, adversarial_start=2_000, augment=varied),
         gpt=replace(recipe.gpt, steps=1_500, augment=varied),
     )
 
