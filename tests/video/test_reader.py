@@ -248,6 +248,42 @@ def test_colour_matrix_and_range_of_the_file(tmp_path, matrix, weights, full):
     assert np.abs(read_video(path)[:, 16, 16].astype(float) - colours).max() <= 3
 
 
+def _smooth_planes(rng, height, width):
+    """Blocky luma and chroma that changes slowly enough not to matter how it is interpolated; limited range."""
+    luma = np.kron(rng.integers(30, 220, (height // 8, width // 8)), np.ones((8, 8)))
+    across, down = np.meshgrid(np.linspace(0, np.pi, width // 2), np.linspace(0, np.pi, height // 2))
+    return luma, 128 + 12 * np.sin(across), 128 + 12 * np.cos(down)
+
+
+def _rgb_by_equation(luma, blue, red):
+    """BT.601, limited range, chroma at half size."""
+    luma = (luma - 16) * 255 / 219
+    blue, red = (np.kron(plane - 128, np.ones((2, 2))) * 255 / 224 for plane in (blue, red))
+    green = -(0.114 * 1.772 * blue + 0.299 * 1.402 * red) / 0.587
+    return np.stack([luma + 1.402 * red, luma + green, luma + 1.772 * blue], axis=-1)
+
+
+@pytest.mark.parametrize(("height", "width"), [(96, 64), (240, 320), (360, 640)])
+@pytest.mark.parametrize(("pix_fmt", "unit"), [("yuv420p", 1), ("yuv420p10le", 4)])
+def test_brightness_is_right_at_every_size(tmp_path, height, width, pix_fmt, unit):
+    """A lossless film, its YUV made by hand: on average no channel comes out darker or brighter."""
+    path = tmp_path / "a.mkv"
+    planes = [np.round(unit * plane) for plane in _smooth_planes(np.random.default_rng(0), height, width)]
+    frame = av.VideoFrame(width, height, pix_fmt)
+    for plane, values in zip(frame.planes, planes, strict=True):
+        rows = np.zeros((plane.height, plane.line_size // (1 if unit == 1 else 2)), np.uint8 if unit == 1 else "<u2")
+        rows[:, : values.shape[1]] = values
+        plane.update(rows.tobytes())
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.height, stream.width, stream.pix_fmt = height, width, pix_fmt
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    error = read_video(path)[0] - _rgb_by_equation(*(values / unit for values in planes))
+    assert np.abs(error.mean(axis=(0, 1))).max() < 0.1
+    assert np.abs(error).mean() < 1
+
+
 def test_no_indices_and_repeated_indices(encode, tmp_path, numbers_in):
     path = encode(tmp_path / "a.mp4", "libx264", 10)
     with VideoReader(path) as reader:
