@@ -147,22 +147,59 @@ def test_first_frame_not_a_keyframe_start(encode, tmp_path, numbers_in, decode_i
     assert probe(cut).num_frames == probe(cut, decode=True).num_frames == len(truth)
 
 
-@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
-def test_rotation_is_honoured(encode, tmp_path, degrees):
-    """The matrix in the track header turns the picture clockwise by `degrees` for display."""
-    path = encode(tmp_path / "a.mp4", "libx264", 3)
-    upright = read_video(path)
-    one = 0x10000
-    a, b, c, d = {0: (one, 0, 0, one), 90: (0, one, -one, 0), 180: (-one, 0, 0, -one), 270: (0, -one, one, 0)}[degrees]
+def set_display_matrix(path, *corner):
+    """Write the upper left corner (a, b, c, d) of the matrix in the track header, in units of 1."""
     data = bytearray(path.read_bytes())
-    matrix = data.index(b"tkhd") + 4 + 40
-    values = (a, b, 0, c, d, 0, 0, 0, 0x40000000)
-    data[matrix : matrix + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in values)
+    place = data.index(b"tkhd") + 4 + 40
+    a, b, c, d = (round(value * 0x10000) for value in corner)
+    data[place : place + 36] = b"".join(
+        value.to_bytes(4, "big", signed=True) for value in (a, b, 0, c, d, 0, 0, 0, 0x40000000)
+    )
     path.write_bytes(data)
+
+
+@pytest.mark.parametrize("is_mirrored", [False, True])
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_display_matrix_is_honoured(encode, tmp_path, degrees, is_mirrored):
+    """The matrix mirrors the picture left to right, then turns it clockwise by `degrees`."""
+    path = encode(tmp_path / "a.mp4", "libx264", 3)
+    stored = read_video(path)
+    cos, sin = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
+    # a point (x, y) is shown at (a x + c y, b x + d y), y downwards
+    side = -1 if is_mirrored else 1
+    set_display_matrix(path, side * cos, side * sin, -sin, cos)
     turned = read_video(path)
-    np.testing.assert_array_equal(turned, np.rot90(upright, -degrees // 90, axes=(1, 2)))
+    expected = stored[:, :, ::-1] if is_mirrored else stored
+    np.testing.assert_array_equal(turned, np.rot90(expected, -degrees // 90, axes=(1, 2)))
     info = probe(path)
     assert (info.height, info.width) == turned.shape[1:3]
+    assert info.oddities == ()
+
+
+@pytest.mark.parametrize(
+    ("corner", "turns"),
+    [
+        ((0.6428, 0.766, -0.766, 0.6428), -1),  # 50 degrees
+        ((0.766, 0.6428, -0.6428, 0.766), 0),  # 40 degrees
+        ((1, 0, 0.5, 1), 0),  # sheared
+        ((0, 0, 0, 0), 0),
+    ],
+)
+def test_other_display_matrices_are_told(encode, tmp_path, corner, turns):
+    path = encode(tmp_path / "a.mp4", "libx264", 3)
+    stored = read_video(path)
+    set_display_matrix(path, *corner)
+    (oddity,) = probe(path).oddities
+    assert oddity.startswith("its display matrix is no right angle and no mirror image")
+    np.testing.assert_array_equal(read_video(path), np.rot90(stored, turns, axes=(1, 2)))
+
+
+def test_display_matrices_may_be_rounded_and_scaled(encode, tmp_path):
+    path = encode(tmp_path / "a.mp4", "libx264", 3)
+    stored = read_video(path)
+    set_display_matrix(path, 0.01, 1.2, -1, 0.01)
+    assert probe(path).oddities == ()
+    np.testing.assert_array_equal(read_video(path), np.rot90(stored, -1, axes=(1, 2)))
 
 
 @pytest.mark.parametrize(

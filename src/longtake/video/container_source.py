@@ -196,7 +196,7 @@ class _DecodingPass:
         except (av.FFmpegError, ValueError) as error:
             raise VideoError(f"{self._path}: frame {number} cannot be turned into RGB ({error})") from error
         info = self._index.info
-        turned = np.rot90(rgb, self._index.rotation // 90) if self._index.rotation else rgb
+        turned = self._index.orientation.apply(rgb)
         if turned.shape != (info.height, info.width, 3):
             raise VideoError(
                 f"{self._path}: frame {number} is {turned.shape[1]}x{turned.shape[0]}, "

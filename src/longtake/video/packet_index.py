@@ -20,6 +20,7 @@ import numpy as np
 
 from longtake.video.info import UNKNOWN_FPS, VideoError, VideoInfo, open_failure
 from longtake.video.oddities import describe_contents, find_oddities
+from longtake.video.orientation import Orientation, orientation_of
 
 # One packet, one frame. Not here: VP8 (hidden reference frames have packets), MPEG-1/2 (field packets), old codecs.
 _ONE_FRAME_PER_PACKET = frozenset(
@@ -53,8 +54,8 @@ class PacketIndex:
     """The frames of a file in presentation order."""
 
     info: VideoInfo
-    rotation: int
-    """Degrees counter-clockwise that the decoded picture must be turned for display: 0, 90, 180 or 270."""
+    orientation: Orientation
+    """How the decoded pictures are turned and mirrored for display."""
     stamps: np.ndarray | None
     """Presentation stamp of every frame, increasing; None where the file's are missing, repeated or unordered."""
     keyframes: tuple[Keyframe, ...]
@@ -75,12 +76,11 @@ class _Decoded:
     pts: int | None
     height: int
     width: int
-    rotation: int
+    orientation: Orientation
 
     @classmethod
     def of(cls, frame: av.VideoFrame) -> _Decoded:
-        # only right angles can be honoured exactly
-        return cls(frame.pts, frame.height, frame.width, round(frame.rotation / 90) * 90 % 360)
+        return cls(frame.pts, frame.height, frame.width, orientation_of(frame))
 
 
 @contextmanager
@@ -155,14 +155,14 @@ def _remembered_index(path: Path, decode: bool, size: int, mtime_ns: int) -> Pac
             if stamps is None:
                 return _remembered_index(path, True, size, mtime_ns)
             num_frames = len(stamps)
-        upright = first.rotation % 180 == 0
+        sides = (first.width, first.height) if first.orientation.is_transposed else (first.height, first.width)
         announced = _announced(container, stream, packets)
         info = VideoInfo(
             path=path,
             num_frames=num_frames,
             fps=_rate(stream, stamps),
-            height=first.height if upright else first.width,
-            width=first.width if upright else first.height,
+            height=sides[0],
+            width=sides[1],
             codec=_codec(stream),
             has_audio=bool(container.streams.audio),
             announced_frames=announced,
@@ -174,9 +174,10 @@ def _remembered_index(path: Path, decode: bool, size: int, mtime_ns: int) -> Pac
                 stamps=stamps,
                 tick=stream.time_base,
                 is_ordered=_is_ordered(packets, decoded),
+                is_oriented=first.orientation.is_exact,
             ),
         )
-    return PacketIndex(info, first.rotation, stamps, _keyframes(packets, stamps))
+    return PacketIndex(info, first.orientation, stamps, _keyframes(packets, stamps))
 
 
 def _scan(
