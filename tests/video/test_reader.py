@@ -117,6 +117,8 @@ def _patch_edit_start(path, skipped_frames):
     place = data.index(b"elst") + 4
     assert data[place] == 0
     assert int.from_bytes(data[place + 4 : place + 8], "big") == 1, "one edit"
+    duration = int.from_bytes(data[place + 8 : place + 12], "big")
+    data[place + 8 : place + 12] = (duration - skipped_frames * 40).to_bytes(4, "big")
     media_time = int.from_bytes(data[place + 12 : place + 16], "big", signed=True)
     data[place + 12 : place + 16] = (media_time + skipped_frames * 512).to_bytes(4, "big", signed=True)
     path.write_bytes(data)
@@ -130,6 +132,17 @@ def test_edit_list_hides_frames_at_the_start(encode, tmp_path, numbers_in, decod
     assert probe(path).num_frames == 53
     assert numbers_in(read_video(path)) == truth
     assert numbers_in(read_video(path, [0, 50, 13, 14])) == [7, 57, 20, 21]
+
+
+@pytest.mark.parametrize("b_frames", [0, 2])
+@pytest.mark.parametrize("skipped_frames", [7, 20, 27, 43])
+def test_edit_list_that_skips_whole_groups_is_no_damage(encode, tmp_path, numbers_in, skipped_frames, b_frames):
+    path = encode(tmp_path / "a.mp4", "libx264", 60, gop=20, b_frames=b_frames, options={"sc_threshold": "0"})
+    _patch_edit_start(path, skipped_frames)
+    info = probe(path)
+    assert info.num_frames == info.announced_frames == 60 - skipped_frames
+    assert info.oddities == ()
+    assert numbers_in(read_video(path)) == list(range(skipped_frames, 60))
 
 
 def test_first_frame_not_a_keyframe_start(encode, tmp_path, numbers_in, decode_in_order):

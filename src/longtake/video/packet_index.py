@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -252,7 +253,9 @@ def _rate(stream: av.VideoStream, stamps: np.ndarray | None) -> float:
 def _announced(container: av.container.InputContainer, stream: av.VideoStream, packets: list[_Packet]) -> int | None:
     """Return the header's number of frames; for Matroska and WebM, which only hold a duration, duration times rate."""
     if stream.frames > 0:
-        return int(stream.frames) - sum(packet.is_discard for packet in packets)
+        hidden = sum(packet.is_discard for packet in packets)
+        shown = len(packets) - hidden
+        return shown if _is_cut_by_edits(stream, shown) else int(stream.frames) - hidden
     stamps = _increasing(sorted(packet.pts for packet in packets if packet.pts is not None))
     if (
         container.duration is None
@@ -267,6 +270,21 @@ def _announced(container: av.container.InputContainer, stream: av.VideoStream, p
     if np.any(np.abs(steps - 1) > 0.1):
         return None
     return round(container.duration / av.time_base * float(stream.average_rate))
+
+
+def _is_cut_by_edits(stream: av.VideoStream, shown: int) -> bool:
+    """Whether `shown` frames are all that the edit list of an mp4 or mov leaves, though its tables count more.
+
+    The demuxer takes groups of pictures that are skipped whole out of its index and shortens the duration to match. A
+    damaged table makes the index short as well, but not the duration.
+    """
+    if shown == stream.frames or stream.duration is None:
+        return False
+    kept = [entry.timestamp for entry in stream.index_entries if not entry.is_discard]
+    if len(kept) != shown or shown < 2:
+        return False
+    gap = max(later - earlier for earlier, later in pairwise(kept))
+    return bool(kept[-1] - kept[0] + 1.5 * gap > stream.duration)
 
 
 def _describe(error: Exception) -> str:
