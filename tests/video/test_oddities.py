@@ -73,6 +73,18 @@ def test_a_cut_file_says_how_much_is_missing(encode, tmp_path):
     assert info.oddities == (f"{info.num_frames} frames where its header announces 60: cut short or damaged",)
 
 
+def test_a_damaged_table_is_not_taken_for_an_edit_list(encode, tmp_path):
+    """The size of one packet is impossible: the demuxer's index ends there, as it does where an edit list cuts."""
+    path = encode(tmp_path / "a.mp4", "libx264", 60, gop=20, b_frames=2)
+    data = bytearray(path.read_bytes())
+    place = data.index(b"stsz") + 4 + 12 + 4 * 40
+    data[place : place + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(data)
+    info = probe(path)
+    assert (info.num_frames, info.announced_frames) == (40, 60)
+    assert "40 frames where its header announces 60: cut short or damaged" in info.oddities
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [

@@ -40,6 +40,7 @@ def find_oddities(
     stamps: np.ndarray | None,
     tick: Fraction | None,
     is_ordered: bool,
+    is_oriented: bool,
 ) -> tuple[str, ...]:
     """Describe what is unusual about a file, each thing in a few words.
 
@@ -51,6 +52,7 @@ def find_oddities(
         stamps: presentation stamps of the frames, increasing; None if there are none to trust.
         tick: seconds per unit of `stamps`.
         is_ordered: whether its time stamps are in order.
+        is_oriented: whether its pictures can be turned and mirrored just as it says.
     """
     found = []
     expected = _CONTAINERS.get(suffix.lower(), container)
@@ -60,6 +62,8 @@ def find_oddities(
         found.append(f"{num_frames} frames where its header announces {announced_frames}: cut short or damaged")
     if not is_ordered:
         found.append("its time stamps are out of order")
+    if not is_oriented:
+        found.append("its display matrix is no right angle and no mirror image: the nearest of these is taken")
     if stamps is not None and tick is not None and len(stamps) > 2:
         found += _variable_rate(np.diff(stamps), tick)
     return tuple(found)

@@ -31,7 +31,7 @@ class VideoReader:
     """Reads frames of one video by number: mp4, avi, mkv, webm, mov, gif, npy `(t, h, w, 3)`, folder of png or jpg.
 
     Frame `k` is the k-th frame in presentation order, the same whether read alone or with the whole video. Frames are
-    RGB in [0, 255], turned as the file's rotation says, pixels as stored (no correction of pixel aspect). Not to be
+    RGB in [0, 255], turned and mirrored as the file says, pixels as stored (no correction of pixel aspect). Not to be
     shared between threads or processes. Raises `VideoError` if the video cannot be opened.
     """
 
