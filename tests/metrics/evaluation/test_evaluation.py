@@ -307,6 +307,21 @@ def test_what_cannot_be_compared(folders, network, tmp_path, fake, changes, mess
         evaluate(folders["a"], folders.get(fake, tmp_path / fake), replace(QUICK, **changes), network=network)
 
 
+@pytest.mark.parametrize("metric", ["frechet_distance", "segments"])
+def test_distances_of_one_video_are_refused_in_one_line(tmp_path, network, metric):
+    real, fake = write_bars(tmp_path / "r", range(1)), write_bars(tmp_path / "f", range(1, 2))
+    write_bars(fake, range(2, 3), num_frames=2)  # too short to be used
+    with pytest.raises(UserError, match=f"{metric} cannot be computed: .* gives 1 clip, at least 2 are needed"):
+        evaluate(real, fake, replace(QUICK, metrics=(metric,)), network=network)
+
+
+def test_clip_lengths_of_one_long_video_are_refused_in_one_line(tmp_path, network):
+    folder = write_bars(tmp_path / "videos", range(3), num_frames=16)
+    write_bars(folder, range(3, 4), num_frames=128)
+    with pytest.raises(UserError, match=r"videos has 1 videos of 128 frames or more, at least 2 are needed"):
+        evaluate(folder, folder, replace(QUICK, metrics=("clip_lengths",)), network=network)
+
+
 def test_wrong_settings():
     with pytest.raises(UserError, match="unknown protocol 'stylegan'; did you mean 'styleganv'"):
         EvaluationConfig(protocol="stylegan")

@@ -109,7 +109,7 @@ def test_a_count_draws_rows(save):
         ({"features": rows(0, dim=2)}, "same width, not 3 and 2"),
         ({"features": rows(0), "provenance": '{"frames": 128}'}, "frames is 16 in .*, but 128"),
         ({"features": rows(0), "provenance": '{"weights_sha256": "ab"}'}, "weights_sha256 is 'cd' in .*, but 'ab'"),
-        ({"features": rows(0)[:1]}, "gives 1 clips, at least 2 are needed"),
+        ({"features": rows(0)[:1]}, "gives 1 clip, at least 2 are needed"),
     ],
 )
 def test_files_that_cannot_be_compared(save, arrays, message):

@@ -59,7 +59,8 @@ class Measure:
             if reason := side.lacks(need):
                 return reason
             if side.count is not None and side.count < fewest:
-                return f"{side.name} gives {side.count} clips, at least {fewest} are needed"
+                clips = "1 clip" if side.count == 1 else f"{side.count} clips"
+                return f"{side.name} gives {clips}, at least {fewest} are needed"
         if self.either and not self._on_offer(comparison):
             return f"neither {comparison.real.name} nor {comparison.fake.name} holds videos"
         return None
@@ -103,7 +104,9 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
             fake=("probabilities",),
             fewest=lambda protocol: INCEPTION_SCORE_PROTOCOLS[protocol.inception_score].num_splits,
         ),
-        "segments": Measure(feature_measures.segment_measure, ("moments",), ("segments",), compares_sets=True),
+        "segments": Measure(
+            feature_measures.segment_measure, ("moments",), ("segments",), compares_sets=True, fewest=lambda _: 2
+        ),
         "cosine_by_lag": Measure(feature_measures.cosine_measure, fake=("segments",)),
         "ccs": Measure(feature_measures.ccs_measure, fake=("segment_probabilities",)),
         "ics": Measure(feature_measures.ics_measure, fake=("segment_probabilities",)),
