@@ -85,7 +85,10 @@ class FolderSide(Side):
         if need == "clip_lengths":
             num_long = sum(video.num_frames >= self.long_span for video in self.folder.videos)
             if num_long < MIN_LONG:
-                return f"{self.name} has {num_long} videos of {self.long_span} frames or more, at least {MIN_LONG} are needed"
+                return (
+                    f"{self.name} has {num_long} videos of {self.long_span} frames or more, at least {MIN_LONG} are "
+                    "needed"
+                )
         return None
 
     def prepare(self, need: Need) -> None:
