@@ -49,7 +49,7 @@ def test_what_no_distance_can_be_is_cut_off_and_the_truth_is_held_as_often():
         rng = np.random.default_rng(seed)
         samples = rng.normal(size=(40, 2)), rng.normal(0.2, 1, (40, 2))
         whole = bootstrap_interval(frechet_distance, *samples, confidence=0.8, num_resamples=50, seed=seed)
-        part = whole.at_least(0)
+        part = whole.within(0, np.inf)
         assert (part.low, part.high) == (max(0, whole.low), whole.high)
         assert part.low <= part.value == whole.value
         cut += whole.low < 0
@@ -57,7 +57,8 @@ def test_what_no_distance_can_be_is_cut_off_and_the_truth_is_held_as_often():
         held_when_cut.append(part.low <= 0.08 <= part.high)
     assert cut > 10
     assert held == held_when_cut
-    assert whole.at_least(whole.high + 1).high == whole.high + 1
+    assert whole.within(whole.high + 1, np.inf).high == whole.high + 1
+    assert whole.within(-1, whole.low - 1).low == whole.low - 1
 
 
 def test_paired_rows_stay_together():

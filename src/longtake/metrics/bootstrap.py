@@ -28,13 +28,13 @@ class Interval:
     confidence: float
     num_resamples: int
 
-    def at_least(self, least: float) -> Interval:
-        """Return the part of the interval from `least` on, the smallest value that the statistic can take.
+    def within(self, least: float, most: float) -> Interval:
+        """Return the part of the interval from `least` to `most`, between which the statistic always lies.
 
-        The truth does not lie below it either, so that what is cut off never held it: the shorter interval holds it
-        just as often.
+        The truth lies there as well, so that what is cut off never held it: the shorter interval holds it just as
+        often.
         """
-        return replace(self, low=max(self.low, least), high=max(self.high, least))
+        return replace(self, low=min(max(self.low, least), most), high=min(max(self.high, least), most))
 
 
 def bootstrap_interval(
@@ -51,7 +51,7 @@ def bootstrap_interval(
     of all (a PSNR of real and fake), otherwise the sets are drawn apart (real and fake features). The quantiles are
     shifted by the mean of the resamples onto `value`: a Frechet distance or MMD of a resample is larger because rows
     repeat, and its plain quantiles need not even hold the value. For a mean the shift is nothing. The shift may carry
-    the lower bound of a small Frechet distance below 0, where none can be: `Interval.at_least` cuts that off.
+    the lower bound of a small Frechet distance below 0, where none can be: `Interval.within` cuts that off.
     The interval says how much the number moves with the draw of videos at the same N; the statistic's own bias at that
     N is not in it. With few rows intervals come out a little narrow: one of 80 % for the mean of 30 rows holds the
     truth 77 % of the time.

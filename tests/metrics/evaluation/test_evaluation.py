@@ -307,6 +307,39 @@ def test_what_cannot_be_compared(folders, network, tmp_path, fake, changes, mess
         evaluate(folders["a"], folders.get(fake, tmp_path / fake), replace(QUICK, **changes), network=network)
 
 
+@pytest.mark.parametrize("metric", ["frechet_distance", "segments"])
+def test_distances_of_one_video_are_refused_in_one_line(tmp_path, network, metric):
+    real, fake = write_bars(tmp_path / "r", range(1)), write_bars(tmp_path / "f", range(1, 2))
+    write_bars(fake, range(2, 3), num_frames=2)  # too short to be used
+    with pytest.raises(UserError, match=f"{metric} cannot be computed: .* gives 1 clip, at least 2 are needed"):
+        evaluate(real, fake, replace(QUICK, metrics=(metric,)), network=network)
+
+
+def test_what_was_not_asked_for_and_cannot_be_computed_is_named(tmp_path, network):
+    real, fake = write_bars(tmp_path / "r", range(1), num_frames=7), write_bars(tmp_path / "f", range(1, 2), 7)
+    report = evaluate(real, fake, replace(QUICK, resamples=10), network=network)
+    assert {number.name for number in report.numbers} == {
+        f"{name}[{side}]"
+        for name in ("temporal_flickering", "histogram_correlation", "channel_histogram_correlation")
+        for side in ("real", "fake")
+    }
+    assert f"left out: frechet_distance, kvd, segments ({real} gives 1 clip, at least 2 are needed)" in report.notes
+    assert f"left out: is ({fake} gives 1 clip, at least 2 are needed)" in report.notes
+    (segments,) = (note for note in report.notes if "ccs" in note)
+    assert "cosine_by_lag, ccs, ics (class-1/bars-001.npy has 7 frames, and 2 segments" in segments
+    assert not any("intervals" in note for note in report.notes)  # there is none of one video
+    write_bars(real, range(2, 3), num_frames=7)
+    report = evaluate(real, fake, replace(QUICK, resamples=10, allow_unequal=True), network=network)
+    assert any("intervals: 95 %, 10 resamples" in note for note in report.notes)
+
+
+def test_clip_lengths_of_one_long_video_are_refused_in_one_line(tmp_path, network):
+    folder = write_bars(tmp_path / "videos", range(3), num_frames=16)
+    write_bars(folder, range(3, 4), num_frames=128)
+    with pytest.raises(UserError, match=r"videos has 1 videos of 128 frames or more, at least 2 are needed"):
+        evaluate(folder, folder, replace(QUICK, metrics=("clip_lengths",)), network=network)
+
+
 def test_wrong_settings():
     with pytest.raises(UserError, match="unknown protocol 'stylegan'; did you mean 'styleganv'"):
         EvaluationConfig(protocol="stylegan")

@@ -63,6 +63,36 @@ def test_intervals_of_distances_end_at_zero_and_those_of_unbiased_estimates_do_n
     assert min(bounds) == 0
 
 
+def test_intervals_hold_nothing_that_a_number_cannot_be(save):
+    """Sets for which the shifted bootstrap reaches beyond: draws of one thing, nearly certain, of equal shares."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(0, 0.1, (2, 12, 2))
+    certain = 0.97 * np.eye(4)[np.arange(12) % 4] + 0.03 * np.eye(4)[np.arange(12) // 3]
+    coherent = np.stack([certain, np.where(np.arange(12)[:, None] < 1, certain[:, ::-1], certain)], axis=1)
+    real = save("real", features=x)
+    fake = save("fake", features=y, probabilities=certain, segment_probabilities=coherent)
+    report = evaluate(real, fake, EvaluationConfig(metrics=("jedi", "is", "ccs", "ics"), resamples=100, seed=3))
+    limits = {
+        "jedi_mmd[npz]": (0, np.inf),
+        "inception_score[npz]": (1, 4),
+        "inter_entropy[npz]": (0, np.log(4)),
+        "intra_entropy[npz]": (0, np.log(4)),
+        "ccs_mean[npz]": (0, 1),
+        "ccs[npz]": (0, 1),
+        "first_class_probability[npz]": (0, 1),
+        "ics_kl_t_0[npz]": (0, np.inf),
+        "ics_kl_0_t[npz]": (0, np.inf),
+    }
+    intervals = [(number.name, number.interval) for number in report.numbers]
+    intervals += [(curve.name, interval) for curve in report.curves for interval in curve.intervals]
+    assert {name for name, _ in intervals} == set(limits)
+    for name, interval in intervals:
+        least, most = limits[name]
+        assert least <= interval.low <= interval.value <= interval.high <= most, name
+    cut = {name for name, interval in intervals if interval.low == limits[name][0] or interval.high == limits[name][1]}
+    assert {"jedi_mmd[npz]", "inception_score[npz]", "inter_entropy[npz]", "ccs_mean[npz]", "ics_kl_t_0[npz]"} <= cut
+
+
 @pytest.mark.parametrize(("saved_ddof", "protocol", "ddof"), [(1, "tats", 1), (1, "styleganv", 0), (0, "tats", 1)])
 def test_statistics_stand_for_features(save, saved_ddof, protocol, ddof):
     x, y = rows(0), rows(1)
@@ -109,7 +139,7 @@ def test_a_count_draws_rows(save):
         ({"features": rows(0, dim=2)}, "same width, not 3 and 2"),
         ({"features": rows(0), "provenance": '{"frames": 128}'}, "frames is 16 in .*, but 128"),
         ({"features": rows(0), "provenance": '{"weights_sha256": "ab"}'}, "weights_sha256 is 'cd' in .*, but 'ab'"),
-        ({"features": rows(0)[:1]}, "gives 1 clips, at least 2 are needed"),
+        ({"features": rows(0)[:1]}, "gives 1 clip, at least 2 are needed"),
     ],
 )
 def test_files_that_cannot_be_compared(save, arrays, message):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -202,14 +202,6 @@ def names_of(side: Side) -> dict[str, str]:
             raise UserError(f"{side.name} has two videos called {name}: {files[name]} and {file}")
         files[name] = file
     return files
-
-
-def non_negative(number: Number) -> Number:
-    """Return a number that cannot fall below 0, such as a Frechet distance, with an interval that does not either.
-
-    Not for estimates without bias, such as KVD, and extrapolations: those may be negative.
-    """
-    return number if number.interval is None else replace(number, interval=number.interval.at_least(0))
 
 
 def moved(interval: Interval | None, value: float) -> Interval | None:

@@ -74,7 +74,7 @@ def evaluate(
             comparison.check_sizes()
         give_network(comparison, measures, network, workers, progress)
         comparison.check()
-        measures = possible_measures(comparison, measures)
+        measures, impossible = possible_measures(comparison, measures)
         for measure in measures.values():
             measure.prepare(comparison)
         results = workers.on_first(lambda: compute(comparison, measures, progress))
@@ -83,7 +83,7 @@ def evaluate(
         facts_of(comparison),
         [result for result in results if isinstance(result, Number)],
         [result for result in results if isinstance(result, CurveOfNumbers)],
-        notes_of(comparison, measures),
+        notes_of(comparison, measures, impossible, results),
         {key: clips for name, side in folders.items() for key, clips in clip_lists_of(name, side).items()},
         {name: features_of(side, comparison) for name, side in folders.items() if "features" in side.data},
     )

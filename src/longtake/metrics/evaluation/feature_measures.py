@@ -17,11 +17,19 @@ from longtake.metrics.evaluation.comparison import (
     Samples,
     Statistic,
     moved,
-    non_negative,
     small_sets_noted_elsewhere,
 )
 from longtake.metrics.evaluation.feature_files import Statistics
 from longtake.metrics.evaluation.folder_side import LONG_CLIP, SHORT_CLIP, FolderSide
+from longtake.metrics.evaluation.limits import (
+    CORRELATION,
+    NON_NEGATIVE,
+    SHARE,
+    Limits,
+    entropy_limits,
+    score_limits,
+    within,
+)
 from longtake.metrics.evaluation.report import CurveOfNumbers, Number
 from longtake.metrics.evaluation.sides import Side
 from longtake.metrics.extrapolation import frechet_distance_infinite
@@ -44,7 +52,7 @@ def frechet_measure(c: Comparison) -> Results:
     if not with_features:
         return [Number(c.name("frechet_distance"), distance(), None, conditions)]
     number = c.number_over_trials(c.name("frechet_distance"), distance, trials(*with_features), conditions)
-    return [non_negative(number)]
+    return [within(NON_NEGATIVE, number)]
 
 
 def frechet_statistic(real: Statistics | None, fake: Statistics | None, ddof: int) -> Statistic:
@@ -85,7 +93,8 @@ def kernel_subsets_measure(c: Comparison) -> Results:
 def jedi_measure(c: Comparison) -> Results:
     """JEDi's form of MMD; JEDi itself is that of V-JEPA features."""
     sets = trials(c.real, c.fake)[0]
-    return [c.number(c.name("jedi_mmd"), unequal_jedi, sets, c.conditions("real", "fake"))]
+    number = c.number(c.name("jedi_mmd"), unequal_jedi, sets, c.conditions("real", "fake"))
+    return [within(NON_NEGATIVE, number)]
 
 
 def unequal_jedi(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m d"]) -> float:
@@ -133,7 +142,7 @@ def clip_length_measure(c: Comparison) -> Results:
         name = c.name(f"frechet_distance_{LONG_CLIP}f_over_{SHORT_CLIP}f")
         both = conditions(SHORT_CLIP, LONG_CLIP)
         numbers.append(c.number(name, lambda x, y: distance(1)(x, y) / distance(0)(x, y), sets, both))
-    return [non_negative(number) for number in numbers]
+    return [within(NON_NEGATIVE, number) for number in numbers]
 
 
 def inception_measure(c: Comparison) -> Results:
@@ -146,8 +155,12 @@ def inception_measure(c: Comparison) -> Results:
     conditions = c.conditions("fake", splits=rule.num_splits, shuffle_seed=rule.shuffle_seed, eps=rule.eps)
     score = c.number(c.name("inception_score"), part("mean"), [rows], conditions)
     score = replace(score, details={"std_over_splits": inception_score(rows, rule).std})
-    entropies = ("inter_entropy", "intra_entropy")
-    return [score, *(c.number(c.name(name), part(name), [rows], conditions) for name in entropies)]
+    entropies = [c.number(c.name(name), part(name), [rows], conditions) for name in ("inter_entropy", "intra_entropy")]
+    num_classes = rows.shape[1]
+    return [
+        within(score_limits(num_classes), score),
+        *(within(entropy_limits(num_classes), entropy) for entropy in entropies),
+    ]
 
 
 def segment_measure(c: Comparison) -> Results:
@@ -161,10 +174,9 @@ def segment_measure(c: Comparison) -> Results:
         lambda t: [*real, segments[:, t]],
         segment_conditions(c, "real", "fake", ddof=c.protocol.ddof),
     )
-    curve = replace(curve, intervals=[interval.at_least(0) for interval in curve.intervals])
     if curve.values[0] > ROUNDING:
         curve = replace(curve, details={"relative_to_first": relative_to_first(curve.values).tolist()})
-    return [curve]
+    return [within(NON_NEGATIVE, curve)]
 
 
 def cosine_measure(c: Comparison) -> Results:
@@ -172,36 +184,46 @@ def cosine_measure(c: Comparison) -> Results:
     segments = c.fake.data["segments"]
     lags = range(1, segments.shape[1])
     curves = np.array([cosine_similarity_by_lag(video, lags) for video in segments])
-    return [mean_curve(c, c.name("cosine_by_lag"), ("lag in segments", lags), curves, segment_conditions(c, "fake"))]
+    places = ("lag in segments", lags)
+    curve = mean_curve(c, c.name("cosine_by_lag"), places, curves, segment_conditions(c, "fake"))
+    return [within(CORRELATION, curve)]
 
 
 def ccs_measure(c: Comparison) -> Results:
     """Class coherence by segment, its mean over the segments after the first, and the first class's probability."""
     segments, conditions = c.fake.data["segment_probabilities"], segment_conditions(c, "fake")
+    mean = c.number(c.name("ccs_mean"), lambda p: float(ccs(p)[1:].mean()), [segments], conditions)
     return [
-        coherence_curve(c, "ccs", ccs),
-        c.number(c.name("ccs_mean"), lambda p: float(ccs(p)[1:].mean()), [segments], conditions),
-        coherence_curve(c, "first_class_probability", first_class_probability),
+        coherence_curve(c, "ccs", ccs, SHARE),
+        within(SHARE, mean),
+        coherence_curve(c, "first_class_probability", first_class_probability, SHARE),
     ]
 
 
 def ics_measure(c: Comparison) -> Results:
     """Inception coherence by segment, in both directions."""
-    return [coherence_curve(c, "ics_kl_t_0", ics_kl_t_0), coherence_curve(c, "ics_kl_0_t", ics_kl_0_t)]
+    return [
+        coherence_curve(c, "ics_kl_t_0", ics_kl_t_0, NON_NEGATIVE),
+        coherence_curve(c, "ics_kl_0_t", ics_kl_0_t, NON_NEGATIVE),
+    ]
 
 
 def coherence_curve(
-    c: Comparison, name: str, coherence: Callable[[Float[np.ndarray, "n s k"]], Float[np.ndarray, " s"]]
+    c: Comparison,
+    name: str,
+    coherence: Callable[[Float[np.ndarray, "n s k"]], Float[np.ndarray, " s"]],
+    limits: Limits,
 ) -> CurveOfNumbers:
     """Return a measure of coherence with the first segment, for every segment."""
     segments = c.fake.data["segment_probabilities"]
-    return c.curve(
+    curve = c.curve(
         c.name(name),
         (SEGMENTS, range(segments.shape[1])),
         lambda pairs: float(coherence(pairs)[1]),
         lambda t: [segments[:, [0, t]]],
         segment_conditions(c, "fake"),
     )
+    return within(limits, curve)
 
 
 def segment_conditions(c: Comparison, *sides: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -21,6 +21,7 @@ from longtake.video import VideoInfo
 
 SHORT_CLIP, LONG_CLIP = 16, 128  # FVD-16f and FVD-128f
 MIN_SEGMENTS = 2
+MIN_LONG = 2  # videos with a long clip: fewer have no covariance
 
 
 @dataclass
@@ -60,6 +61,11 @@ class FolderSide(Side):
         return min(video.num_frames for video in self.videos) // (self.rule.frames * self.rule.stride)
 
     @property
+    def long_span(self) -> int:
+        """Frames that a video needs for a long clip at the rule's stride."""
+        return (LONG_CLIP - 1) * self.rule.stride + 1
+
+    @property
     def left_out(self) -> tuple[LeftOut, ...]:
         """Videos that cannot be read or are too short."""
         return (*self.folder.left_out, *self.clips.left_out)
@@ -76,6 +82,13 @@ class FolderSide(Side):
                 f"{self.rule.frames} frames at stride {self.rule.stride} take "
                 f"{MIN_SEGMENTS * self.rule.frames * self.rule.stride}"
             )
+        if need == "clip_lengths":
+            num_long = sum(video.num_frames >= self.long_span for video in self.folder.videos)
+            if num_long < MIN_LONG:
+                return (
+                    f"{self.name} has {num_long} videos of {self.long_span} frames or more, at least {MIN_LONG} are "
+                    "needed"
+                )
         return None
 
     def prepare(self, need: Need) -> None:
@@ -148,10 +161,9 @@ class FolderSide(Side):
 
     def _clip_lengths(self) -> Float32[np.ndarray, "n 2 d"]:
         """Both lengths on the same videos, which have to be long enough for the long one."""
-        longest = (LONG_CLIP - 1) * self.rule.stride + 1
         lengths = []
         for frames in (SHORT_CLIP, LONG_CLIP):
-            rule = ClipRule(frames, self.rule.stride, self.rule.start, 1, self.rule.seed, shortest=longest)
+            rule = ClipRule(frames, self.rule.stride, self.rule.start, 1, self.rule.seed, shortest=self.long_span)
             self.other_clips[frames] = draw_clips(self.folder, rule, self.count)
             lengths.append(self._extract([(clip,) for clip in self.other_clips[frames].trials[0]])[:, 0])
         return np.stack(lengths, axis=1)

@@ -59,7 +59,8 @@ class Measure:
             if reason := side.lacks(need):
                 return reason
             if side.count is not None and side.count < fewest:
-                return f"{side.name} gives {side.count} clips, at least {fewest} are needed"
+                clips = "1 clip" if side.count == 1 else f"{side.count} clips"
+                return f"{side.name} gives {clips}, at least {fewest} are needed"
         if self.either and not self._on_offer(comparison):
             return f"neither {comparison.real.name} nor {comparison.fake.name} holds videos"
         return None
@@ -101,9 +102,12 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
         "is": Measure(
             feature_measures.inception_measure,
             fake=("probabilities",),
-            fewest=lambda protocol: INCEPTION_SCORE_PROTOCOLS[protocol.inception_score].num_splits,
+            # of one video every score is 1 and says nothing
+            fewest=lambda protocol: max(2, INCEPTION_SCORE_PROTOCOLS[protocol.inception_score].num_splits),
         ),
-        "segments": Measure(feature_measures.segment_measure, ("moments",), ("segments",), compares_sets=True),
+        "segments": Measure(
+            feature_measures.segment_measure, ("moments",), ("segments",), compares_sets=True, fewest=lambda _: 2
+        ),
         "cosine_by_lag": Measure(feature_measures.cosine_measure, fake=("segments",)),
         "ccs": Measure(feature_measures.ccs_measure, fake=("segment_probabilities",)),
         "ics": Measure(feature_measures.ics_measure, fake=("segment_probabilities",)),
@@ -124,13 +128,18 @@ def choose_measures(names: tuple[str, ...]) -> dict[str, Measure]:
     return {name: MEASURES[choose_one_of("metric", name, MEASURES)] for name in names}
 
 
-def possible_measures(comparison: Comparison, measures: Mapping[str, Measure]) -> dict[str, Measure]:
-    """Return those that can be computed. Raises `UserError` for one that was asked for and cannot, or if none can."""
+def possible_measures(
+    comparison: Comparison, measures: Mapping[str, Measure]
+) -> tuple[dict[str, Measure], dict[str, str]]:
+    """Return those that can be computed, and why each of the others cannot.
+
+    Raises `UserError` for one that was asked for and cannot, or if none can.
+    """
     obstacles = {name: measure.obstacle(comparison) for name, measure in measures.items()}
-    for name, reason in obstacles.items():
-        if reason and comparison.config.metrics:
+    impossible = {name: reason for name, reason in obstacles.items() if reason is not None}
+    for name, reason in impossible.items():
+        if comparison.config.metrics:
             raise UserError(f"{name} cannot be computed: {reason}")
-    possible = {name: measure for name, measure in measures.items() if obstacles[name] is None}
-    if not possible:
-        raise UserError(f"nothing can be computed: {next(iter(obstacles.values()))}")
-    return possible
+    if len(impossible) == len(measures):
+        raise UserError(f"nothing can be computed: {next(iter(impossible.values()))}")
+    return {name: measure for name, measure in measures.items() if name not in impossible}, impossible

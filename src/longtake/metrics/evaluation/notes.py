@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from longtake.metrics.evaluation.comparison import Comparison
+from longtake.metrics.evaluation.feature_measures import Results
 from longtake.metrics.evaluation.file_side import FileSide
 from longtake.metrics.evaluation.folder_side import FolderSide
 from longtake.metrics.evaluation.measures import Measure
+from longtake.metrics.evaluation.report import CurveOfNumbers, Number
 from longtake.metrics.frechet import bias_note
 
 BIASED = ("frechet_distance", "segments", "clip_lengths")  # by about 1/N
@@ -18,19 +20,36 @@ COMPARABLE = {
 }
 
 
-def notes_of(comparison: Comparison, measures: Mapping[str, Measure]) -> list[str]:
-    """Return one line for each thing that moves the numbers and is easily overlooked."""
-    notes = list(side_notes(comparison))
+def notes_of(
+    comparison: Comparison, measures: Mapping[str, Measure], impossible: Mapping[str, str], results: Results
+) -> list[str]:
+    """Return one line for each thing that moves the numbers and is easily overlooked.
+
+    `measures` were computed and gave `results`; `impossible` says why others were not.
+    """
+    notes = [*side_notes(comparison), *impossible_notes(impossible)]
     if any(measure.needs_network for measure in measures.values()):
         if not all(isinstance(side, FileSide) for side in comparison.sides.values()):
             notes = [*comparison.config.notes(), *notes]
         notes += [*count_notes(comparison, measures), *difference_notes(comparison)]
-    if comparison.config.resamples:
+    if any(has_interval(result) for result in results):
         notes.append(
             f"intervals: 95 %, {comparison.config.resamples} resamples of the videos; they hold at this number of "
             "videos, and do not contain the bias"
         )
     return notes
+
+
+def has_interval(result: Number | CurveOfNumbers) -> bool:
+    """Whether there is an interval beside a number, or beside a curve's."""
+    return bool(result.intervals) if isinstance(result, CurveOfNumbers) else result.interval is not None
+
+
+def impossible_notes(impossible: Mapping[str, str]) -> Iterator[str]:
+    """Name the metrics that were not computed, one line for each reason."""
+    for reason in dict.fromkeys(impossible.values()):
+        names = ", ".join(name for name, each in impossible.items() if each == reason)
+        yield f"left out: {names} ({reason})"
 
 
 def side_notes(comparison: Comparison) -> Iterator[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from longtake.metrics.evaluation.comparison import Comparison
 from longtake.metrics.evaluation.feature_measures import Results, mean_curve
 from longtake.metrics.evaluation.folder_side import FolderSide
+from longtake.metrics.evaluation.limits import CORRELATION, DECIBELS, NON_NEGATIVE, SHARE, Limits, within
 from longtake.metrics.evaluation.report import Number
 from longtake.metrics.evaluation.sides import Need
 from longtake.metrics.evaluation.videos import frame_rates
@@ -14,30 +16,30 @@ from longtake.metrics.evaluation.videos import frame_rates
 
 def flickering_measure(c: Comparison) -> Results:
     """Temporal flickering of each side."""
-    return per_side(c, "changes", ("temporal_flickering",))
+    return per_side(c, "changes", {"temporal_flickering": 0}, SHARE)
 
 
 def histogram_measure(c: Comparison) -> Results:
     """Correlation of the first and the last frame's colours, of each side."""
-    return per_side(c, "changes", ("", "histogram_correlation", "channel_histogram_correlation"))
+    return per_side(c, "changes", {"histogram_correlation": 1, "channel_histogram_correlation": 2}, CORRELATION)
 
 
 def perceptual_measure(c: Comparison) -> Results:
     """LPIPS of the first and the last frame, of each side."""
-    return per_side(c, "perceptual", ("lpips_vgg_first_last",))
+    return per_side(c, "perceptual", {"lpips_vgg_first_last": 0}, NON_NEGATIVE)
 
 
 def psnr_measure(c: Comparison) -> Results:
     """PSNR by frame, and its mean."""
-    return pair_results(c, "psnr", 0)
+    return pair_results(c, "psnr", 0, DECIBELS)
 
 
 def ssim_measure(c: Comparison) -> Results:
     """SSIM by frame, and its mean."""
-    return pair_results(c, "ssim", 1)
+    return pair_results(c, "ssim", 1, CORRELATION)
 
 
-def per_side(c: Comparison, need: Need, columns: tuple[str, ...]) -> Results:
+def per_side(c: Comparison, need: Need, columns: Mapping[str, int], limits: Limits) -> Results:
     """Return the mean over videos of each named column, for the sides that have it."""
     numbers = []
     for side_name, side in c.sides.items():
@@ -45,10 +47,10 @@ def per_side(c: Comparison, need: Need, columns: tuple[str, ...]) -> Results:
             continue
         assert isinstance(side, FolderSide), "only folders have whole videos"
         conditions = {"seed": c.config.seed, side_name: whole_video_conditions(side)}
-        for column, name in enumerate(columns):
-            if name:
-                values = side.data[need][:, column]
-                numbers.append(c.number(f"{name}[{side_name}]", lambda rows: float(rows.mean()), [values], conditions))
+        for name, column in columns.items():
+            values = side.data[need][:, column]
+            number = c.number(f"{name}[{side_name}]", lambda rows: float(rows.mean()), [values], conditions)
+            numbers.append(within(limits, number))
     return numbers
 
 
@@ -65,7 +67,7 @@ def whole_video_conditions(side: FolderSide) -> dict[str, Any]:
     }
 
 
-def pair_results(c: Comparison, name: str, row: int) -> list[Any]:
+def pair_results(c: Comparison, name: str, row: int, limits: Limits) -> Results:
     """Return the curve over frames, and the mean over frames and videos."""
     assert c.pairs is not None, "measures are prepared before they are computed"
     curves = c.pairs[:, row]
@@ -76,4 +78,5 @@ def pair_results(c: Comparison, name: str, row: int) -> list[Any]:
         del facts["clips_sha256"]  # pairs are chosen by their names
         conditions[side_name] = facts
     mean: Number = c.number(f"{name}_mean", lambda rows: float(rows.mean()), [curves.mean(axis=1)], conditions)
-    return [mean_curve(c, name, ("frame", range(curves.shape[1])), curves, conditions), mean]
+    curve = mean_curve(c, name, ("frame", range(curves.shape[1])), curves, conditions)
+    return [within(limits, curve), within(limits, mean)]
