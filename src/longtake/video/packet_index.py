@@ -18,9 +18,10 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.stream import Disposition
 
 from longtake.video.info import UNKNOWN_FPS, VideoError, VideoInfo, open_failure
-from longtake.video.oddities import describe_contents, find_oddities
+from longtake.video.oddities import describe_contents, find_file_oddities, find_frame_oddities
 from longtake.video.orientation import Orientation, orientation_of
 
 # One packet, one frame. Not here: VP8 (hidden reference frames have packets), MPEG-1/2 (field packets), old codecs.
@@ -97,9 +98,10 @@ def open_container(path: Path) -> Iterator[tuple[av.container.InputContainer, av
         reason = f"not a readable video but {contents}" if contents else f"not a readable video ({_describe(error)})"
         raise VideoError(f"{path}: {reason}") from error
     with container:
-        streams = [stream for stream in container.streams.video if stream.codec_context is not None]
+        streams = video_streams(container)
         if not streams:
-            raise VideoError(f"{path}: no video stream that can be decoded")
+            cover = ", only a cover picture" if container.streams.video else ""
+            raise VideoError(f"{path}: no video stream that can be decoded{cover}")
         stream = streams[0]
         context = stream.codec_context
         if context.width * context.height <= _SINGLE_THREAD_PIXELS:
@@ -108,6 +110,15 @@ def open_container(path: Path) -> Iterator[tuple[av.container.InputContainer, av
             context.thread_type = "AUTO"
             context.thread_count = min(_MAX_THREADS, os.cpu_count() or 1)
         yield container, stream
+
+
+def video_streams(container: av.container.InputContainer) -> list[av.VideoStream]:
+    """Return the video streams that can be decoded; the cover picture of a sound file is none."""
+    return [
+        stream
+        for stream in container.streams.video
+        if stream.codec_context is not None and not stream.disposition & Disposition.attached_pic
+    ]
 
 
 def packets_of(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
@@ -167,15 +178,16 @@ def _remembered_index(path: Path, decode: bool, size: int, mtime_ns: int) -> Pac
             codec=_codec(stream),
             has_audio=bool(container.streams.audio),
             announced_frames=announced,
-            oddities=find_oddities(
-                suffix=path.suffix,
-                container=container.format.name,
-                num_frames=num_frames,
-                announced_frames=announced,
-                stamps=stamps,
-                tick=stream.time_base,
-                is_ordered=_is_ordered(packets, decoded),
-                is_oriented=first.orientation.is_exact,
+            oddities=(
+                *find_file_oddities(path, container.format.name, len(video_streams(container))),
+                *find_frame_oddities(
+                    num_frames=num_frames,
+                    announced_frames=announced,
+                    stamps=stamps,
+                    tick=stream.time_base,
+                    is_ordered=_is_ordered(packets, decoded),
+                    is_oriented=first.orientation.is_exact,
+                ),
             ),
         )
     return PacketIndex(info, first.orientation, stamps, _keyframes(packets, stamps))
