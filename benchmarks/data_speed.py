@@ -163,6 +163,7 @@ def compare_sources(
     arguments: argparse.Namespace,
 ) -> dict[str, Any]:
     """CPU seconds per step for each source of the encodings, and what reading them from disk gains."""
+    config = replace(config, precision=arguments.precision)
     anew = replace(config, cached_variants=0, encoded=None)
     sources = {
         "decoded and encoded anew": anew,
@@ -179,6 +180,7 @@ def compare_sources(
     disk = rows["from disk"]
     return {
         "batch_size": config.batch_size,
+        "precision": arguments.precision,
         "variants": arguments.variants,
         "cpu_seconds_per_step": rows,
         "times_faster_from_disk": {
@@ -217,6 +219,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64, help="of a clip's frames, when decoding")
     parser.add_argument("--batch-size", type=int, default=8, help="when decoding")
     parser.add_argument("--clips", type=int, default=512, help="decoded for each number of workers")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the steps")
     parser.add_argument("--variants", type=int, default=1, help="of each video that are encoded")
     parser.add_argument("--steps", type=int, default=4, help="measured at a time")
     parser.add_argument("--warm-up", type=int, default=30, help="steps before the later steps, for the caches to fill")
