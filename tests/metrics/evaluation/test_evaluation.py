@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import types
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from toy_evaluation import ToyNetwork, moving_bars, write_bars
+from toy_evaluation import ToyNetwork, moving_bars, write_bars, write_broken
 
 from longtake.core.errors import UserError
 from longtake.metrics import (
@@ -223,6 +224,41 @@ def test_short_and_broken_videos_are_left_out_and_listed(folders, network, tmp_p
     assert report.numbers[0].conditions["fake"]["n"] == 5
 
 
+def test_a_video_that_breaks_in_the_middle_is_left_out_as_if_it_were_not_there(tmp_path, network):
+    names = "real", "fake", "whole"
+    real, fake, whole = (write_bars(tmp_path / name, range(5), num_frames=10) for name in names)
+    write_bars(real, range(5, 6), num_frames=10)
+    paths = [write_broken(fake / name, num_frames=10) for name in ("class-0/broken", "class-1/another")]
+    write_broken(real / "broken", num_frames=10)
+    config = replace(QUICK, metrics=("frechet_distance", "segments", "flickering"), count=5, batch_size=2)
+    report = evaluate(real, fake, config, network=network)
+    shutil.rmtree(real / "broken")
+    expected = evaluate(real, whole, config, network=network)
+    assert [number.value for number in report.numbers] == [number.value for number in expected.numbers]
+    assert report.curves[0].values == expected.curves[0].values
+    assert report.clip_lists["fake"] == expected.clip_lists["fake"]
+    left_out = {item["file"]: item["reason"] for item in report.facts["fake"]["left_out"]}
+    assert set(left_out) == {path.relative_to(fake).as_posix() for path in paths}
+    assert all("000001.png cannot be read" in reason for reason in left_out.values())
+    assert report.facts["fake"]["videos"] == 7
+    assert any("2 fake videos are left out, such as class-" in note for note in report.notes)
+    with pytest.raises(UserError, match=r"fake gives only 5 clips \(of 7 videos: 2 unreadable, such as .*000001.png"):
+        evaluate(real, fake, replace(config, count=6), network=network)
+    with pytest.raises(UserError, match=r"real gives 6 clips.* and .*fake 5 \(of 7 videos: 2 unreadable, such as"):
+        evaluate(real, fake, replace(config, count=None), network=network)
+
+
+def test_pairs_with_a_video_that_breaks_and_folders_of_nothing_else(tmp_path):
+    real, fake = (write_bars(tmp_path / name, range(3)) for name in ("real", "fake"))
+    write_bars(real, range(4, 5))
+    write_broken(fake / "class-0" / "bars-004")
+    report = evaluate(real, fake, EvaluationConfig(metrics=("psnr",), resamples=0))
+    assert report.number("psnr_mean").conditions["fake"]["n"] == 3
+    write_broken(tmp_path / "nothing" / "else")
+    with pytest.raises(UserError, match=r"none of 1 videos can be read, such as else: frame 000001\.png"):
+        evaluate(real, tmp_path / "nothing", EvaluationConfig(metrics=("flickering",)))
+
+
 def test_a_single_frame_is_left_out_where_change_is_measured_and_not_else(tmp_path):
     folder = write_bars(tmp_path / "videos", range(3))
     write_video(folder / "still.npy", moving_bars(3, 1), 25)
@@ -291,7 +327,8 @@ def test_what_moves_the_numbers_is_noted(folders, tmp_path):
 @pytest.mark.parametrize(
     ("fake", "changes", "message"),
     [
-        ("mixed", {}, r"16 clips and .*mixed 5, .*--count 5\), or ask for it \(--allow-unequal\)"),
+        ("mixed", {}, r"16 clips and .*mixed 5 .*, .*--count 5\), or ask for it \(--allow-unequal\)"),
+        ("mixed", {"count": 6}, r"gives only 5 clips \(of 8 videos: 3 of fewer than 4 frames\)"),
         ("mixed", {"frames": 10}, "all 8 videos are too short: 10 frames are needed, the longest has 9"),
         ("b", {"count": 17}, "count is 17, but .* gives only 16 clips"),
         ("b", {"frames": 1}, "toy takes clips of at least 2 frames, not 1"),

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from toy_evaluation import CONFIG, ToyNetwork
+from toy_evaluation import CONFIG, ToyNetwork, write_bars, write_broken
 
 from longtake.core.errors import UserError
 from longtake.metrics.evaluation.evaluation import evaluate
@@ -19,15 +19,19 @@ SCRIPT = Path(__file__).with_name("toy_evaluation.py")
 
 
 def test_two_processes_give_the_report_of_one(folders, tmp_path):
+    """Also where a video turns out not to decode, which only one of them reads."""
+    fake = write_bars(tmp_path / "fake", range(16, 32))
+    write_broken(fake / "class-0" / "broken")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    arguments = [str(SCRIPT), str(folders["a"]), str(folders["b"]), str(tmp_path / "out")]
+    arguments = [str(SCRIPT), str(folders["a"]), str(fake), str(tmp_path / "out")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "LONGTAKE_CACHE": str(tmp_path / "another")}
     done = subprocess.run(
         [*launcher, *arguments], env=environment, capture_output=True, text=True, timeout=180, check=False
     )
     assert done.returncode == 0, done.stderr
     first, second = (json.loads((tmp_path / "out" / f"process-{rank}" / "report.json").read_text()) for rank in "01")
-    report = evaluate(folders["a"], folders["b"], CONFIG, network=ToyNetwork())
+    report = evaluate(folders["a"], fake, CONFIG, network=ToyNetwork())
+    assert [item["file"] for item in report.facts["fake"]["left_out"]] == ["class-0/broken"]
     report.write(tmp_path / "report.json")
     assert first == second == json.loads((tmp_path / "report.json").read_text())
 

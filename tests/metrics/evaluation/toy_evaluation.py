@@ -87,6 +87,14 @@ def write_noise(folder: Path, count: int, num_frames: int = 12, size: int = 16) 
     return folder
 
 
+def write_broken(path: Path, num_frames: int = 12, size: int = 16) -> Path:
+    """Write a folder of pictures of which only the first can be read: nothing is seen of it before it is decoded."""
+    write_video(path, moving_bars(0, num_frames, size), 25)
+    for picture in sorted(path.glob("*.png"))[1:]:
+        picture.write_bytes(b"damaged")
+    return path
+
+
 if __name__ == "__main__":
     real, fake, out = map(Path, sys.argv[1:])
     report = evaluate(real, fake, CONFIG, network=ToyNetwork())

@@ -13,7 +13,7 @@ from jaxtyping import Float32
 from longtake.core.errors import UserError
 from longtake.metrics.evaluation.clip_list import Clip
 from longtake.metrics.evaluation.feature_cache import FeatureCache, Output
-from longtake.metrics.evaluation.videos import Progress, VideoFolder
+from longtake.metrics.evaluation.videos import Progress, VideoFolder, map_decoding
 from longtake.metrics.evaluation.work_group import WorkGroup
 from longtake.metrics.networks.features import FeatureNetwork
 from longtake.video import VideoReader
@@ -44,7 +44,7 @@ class Extractor:
     ) -> Float32[np.ndarray, "n s d"]:
         """Return the features (or class probabilities) of the clips of each video; all have equally many clips.
 
-        Raises `VideoError` for a video that turns out not to decode, `UserError` for clips the network does not take.
+        Raises `BrokenVideosError` for those that do not decode, `UserError` for clips the network does not take.
         """
         cache = FeatureCache(self.network.name, self.network.sha256, self.resize, output)
         distinct = list(dict.fromkeys(videos))
@@ -61,7 +61,7 @@ class Extractor:
             return [rows for rows in found if rows is not None]
 
         title = f"{output} of {folder.root.name}"
-        shares = self.workers.map(rows_of, groups, lambda done, total: self.progress(title, done, total))
+        shares = map_decoding(self.workers, rows_of, groups, lambda done, total: self.progress(title, done, total))
         rows = [row for share in shares for row in share]
         by_clips = dict(zip((clips for group in groups for clips in group), rows, strict=True))
         return np.stack([by_clips[clips] for clips in videos])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from longtake.core.errors import UserError
 from longtake.core.files import printable
+from longtake.metrics.evaluation.work_group import Item, Result, WorkGroup
 from longtake.video import UNKNOWN_FPS, VideoError, VideoInfo, probe
 from longtake.video.find import find_videos
 
@@ -24,6 +25,18 @@ class LeftOut:
 
     file: str
     reason: str
+
+
+class BrokenVideosError(UserError):
+    """Videos that were opened and turn out not to decode.
+
+    Attributes:
+        messages: `FILE: reason` of each.
+    """
+
+    def __init__(self, errors: Sequence[VideoError]) -> None:
+        self.messages = [str(error) for error in errors]
+        super().__init__(self.messages[0])
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,18 @@ class VideoFolder:
         """Return the video's path in the folder, with slashes on every system."""
         return video.path.relative_to(self.root).as_posix()
 
+    def without(self, broken: BrokenVideosError) -> VideoFolder:
+        """Return the folder with these videos among those left out. Raises `UserError` if no other is in it."""
+        videos, left_out = [], list(self.left_out)
+        for video in self.videos:
+            path = f"{video.path}: "
+            reason = next((each.removeprefix(path) for each in broken.messages if each.startswith(path)), None)
+            if reason is None:
+                videos.append(video)
+            else:
+                left_out.append(LeftOut(printable(self.name(video)), printable(reason)))
+        return checked_folder(self.root, videos, left_out)
+
 
 def open_folder(root: Path, progress: Progress) -> VideoFolder:
     """Find and probe every video under `root`. Raises `UserError` if there is none that can be read."""
@@ -57,10 +82,45 @@ def open_folder(root: Path, progress: Progress) -> VideoFolder:
             else:
                 left_out.append(LeftOut(printable(path.relative_to(root).as_posix()), printable(found)))
             progress(f"looking at {root.name}", done, len(paths))
+    return checked_folder(root, videos, left_out)
+
+
+def checked_folder(root: Path, videos: Sequence[VideoInfo], left_out: Sequence[LeftOut]) -> VideoFolder:
+    """Return the folder of these videos; raises `UserError` if all are left out."""
     if not videos:
         first = left_out[0]
-        raise UserError(f"{root}: none of {len(paths)} videos can be read, such as {first.file}: {first.reason}")
+        raise UserError(f"{root}: none of {len(left_out)} videos can be read, such as {first.file}: {first.reason}")
     return VideoFolder(root, tuple(videos), tuple(left_out))
+
+
+def map_decoding(
+    workers: WorkGroup,
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    progress: Callable[[int, int], None],
+) -> list[Result]:
+    """Return `workers.map` of a function that decodes.
+
+    A video that does not decode does not end the work: once all items are done, every process raises the same
+    `BrokenVideosError`.
+    """
+
+    def attempt(item: Item) -> Result | VideoError:
+        try:
+            return function(item)
+        except VideoError as error:
+            return error
+
+    results: list[Result] = []
+    errors: list[VideoError] = []
+    for outcome in workers.map(attempt, items, progress):
+        if isinstance(outcome, VideoError):
+            errors.append(outcome)
+        else:
+            results.append(outcome)
+    if errors:
+        raise BrokenVideosError(errors)
+    return results
 
 
 def try_probe(path: Path) -> VideoInfo | str:
