@@ -139,6 +139,13 @@ def test_pairs_are_videos_of_one_name(tmp_path, network):
         np.testing.assert_allclose(report.curve(name).details["std_over_videos"], expected.std(axis=0))
         assert report.number(f"{name}_mean").value == pytest.approx(expected.mean())
         assert report.number(f"{name}_mean").conditions["fake"]["n"] == 3
+    assert "psnr and ssim: 0 real and 1 fake videos have no partner and are left out" in report.notes
+    assert not any("first 5 frames" in note for note in report.notes)
+    write_video(tmp_path / "real" / "z.npy", moving_bars(2, 9), 25)
+    write_video(tmp_path / "fake" / "other.npy", moving_bars(2, 12), 25)  # has no part in the lengths
+    report = evaluate(tmp_path / "real", tmp_path / "fake", config)
+    (note,) = (note for note in report.notes if "first 5 frames of every video" in note)
+    assert note.endswith("the longest has 9")
     write_bars(tmp_path / "elsewhere", range(2))
     with pytest.raises(UserError, match="share none"):
         evaluate(tmp_path / "real", tmp_path / "elsewhere", config)
@@ -322,6 +329,15 @@ def test_what_moves_the_numbers_is_noted(folders, tmp_path):
         "resolution 16x16, fake 32x32",
     ):
         assert part in notes
+
+
+def test_videos_of_another_size_than_the_protocol_measures_are_noted(folders, tmp_path, network):
+    write_bars(tmp_path / "full", range(16), size=256, num_frames=4)
+    report = evaluate(tmp_path / "full", folders["b"], replace(QUICK, protocol="glober"), network=network)
+    notes = [note for note in report.notes if "where protocol glober measures 256x256" in note]
+    assert [note.split(",")[0] for note in notes] == ["fake videos are 16x16"]
+    report = evaluate(tmp_path / "full", folders["b"], replace(QUICK, protocol="styleganv"), network=network)
+    assert not any("256x256:" in note for note in report.notes)
 
 
 @pytest.mark.parametrize(

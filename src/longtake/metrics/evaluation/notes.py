@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from longtake.metrics.evaluation.comparison import Comparison
+from longtake.metrics.evaluation.comparison import Comparison, names_of
 from longtake.metrics.evaluation.feature_measures import Results
 from longtake.metrics.evaluation.file_side import FileSide
 from longtake.metrics.evaluation.folder_side import FolderSide
@@ -31,7 +31,9 @@ def notes_of(
     if any(measure.needs_network for measure in measures.values()):
         if not all(isinstance(side, FileSide) for side in comparison.sides.values()):
             notes = [*comparison.config.notes(), *notes]
-        notes += [*count_notes(comparison, measures), *difference_notes(comparison)]
+        notes += [*count_notes(comparison, measures), *size_notes(comparison), *difference_notes(comparison)]
+    if comparison.pairs is not None:
+        notes += pair_notes(comparison, comparison.pairs.shape[-1])
     if any(has_interval(result) for result in results):
         notes.append(
             f"intervals: 95 %, {comparison.config.resamples} resamples of the videos; they hold at this number of "
@@ -85,6 +87,41 @@ def count_notes(comparison: Comparison, measures: Mapping[str, Measure]) -> Iter
     for name, count in counts.items():
         if wanted is not None and count < wanted:
             yield f"{count} {name} clips, where {wanted} are wanted"
+
+
+def size_notes(comparison: Comparison) -> Iterator[str]:
+    """Say where videos have another size than the protocol's."""
+    wanted = comparison.protocol.size
+    if wanted is None:
+        return
+    for name, side in comparison.sides.items():
+        found = side.conditions.get("resolution")
+        if found not in (None, f"{wanted}x{wanted}"):
+            sizes = ", ".join(found) if isinstance(found, list) else found
+            yield (
+                f"{name} videos are {sizes}, where protocol {comparison.config.protocol} measures {wanted}x{wanted}: "
+                "the number is not comparable with published ones"
+            )
+
+
+def pair_notes(comparison: Comparison, num_frames: int) -> Iterator[str]:
+    """Say which videos and frames have no part in the pairs, of which the first `num_frames` frames were compared."""
+    pairs = comparison.paired_names()
+    lengths = {}
+    for name, side in comparison.sides.items():
+        assert isinstance(side, FolderSide), "only folders have pairs"
+        lengths |= {(name, side.folder.name(video)): video.num_frames for video in side.folder.videos}
+    compared = {side: [files[place] for files in pairs] for place, side in ((1, "real"), (2, "fake"))}
+    longest = max(lengths[side, file] for side, files in compared.items() for file in files)
+    if longest > num_frames:
+        yield (
+            f"psnr and ssim: the first {num_frames} frames of every video, as many as the shortest of them has; "
+            f"the longest has {longest}"
+        )
+    common = names_of(comparison.real).keys() & names_of(comparison.fake).keys()
+    alone = {name: len(names_of(side)) - len(common) for name, side in comparison.sides.items()}
+    if any(alone.values()):
+        yield f"psnr and ssim: {alone['real']} real and {alone['fake']} fake videos have no partner and are left out"
 
 
 def difference_notes(comparison: Comparison) -> Iterator[str]:
