@@ -216,6 +216,17 @@ def test_cache_knows_a_changed_file_and_other_weights(tmp_path, network):
     assert network.calls == calls + 8
 
 
+def test_without_a_cache_that_can_be_written_the_numbers_are_the_same(folders, network, tmp_path, monkeypatch, caplog):
+    config = replace(QUICK, metrics=("frechet_distance",))
+    expected = evaluate(folders["a"], folders["b"], config, network=network)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LONGTAKE_CACHE", str(tmp_path / "file"))
+    assert evaluate(folders["a"], folders["b"], config, network=network).to_json() == expected.to_json()
+    (warning,) = caplog.messages  # one, not one for each of 32 videos
+    assert str(tmp_path / "file" / "features") in warning
+    assert "LONGTAKE_CACHE" in warning
+
+
 def test_short_and_broken_videos_are_left_out_and_listed(folders, network, tmp_path):
     mixed = tmp_path / "mixed"
     write_bars(mixed, range(3), num_frames=3)
