@@ -11,6 +11,7 @@ from longtake.metrics.evaluation.folder_side import FolderSide
 from longtake.metrics.evaluation.measures import Measure
 from longtake.metrics.evaluation.report import CurveOfNumbers, Number
 from longtake.metrics.frechet import bias_note
+from longtake.metrics.inception_score import INCEPTION_SCORE_PROTOCOLS
 
 BIASED = ("frechet_distance", "segments", "clip_lengths")  # by about 1/N
 COMPARABLE = {
@@ -81,12 +82,39 @@ def count_notes(comparison: Comparison, measures: Mapping[str, Measure]) -> Iter
     biased = any(name in BIASED for name in measures)
     if biased and counts and (note := bias_note(min(counts.values()), feature_width(comparison))):
         yield note
+    if "frechet_infinite" in measures:
+        yield from extrapolation_notes(comparison)
+    if "is" in measures:
+        yield from split_notes(comparison)
     if len(set(counts.values())) > 1:
         yield f"the sets differ in size: {counts['real']} real and {counts['fake']} fake clips"
     wanted = comparison.protocol.count
     for name, count in counts.items():
         if wanted is not None and count < wanted:
             yield f"{count} {name} clips, where {wanted} are wanted"
+
+
+def extrapolation_notes(comparison: Comparison) -> Iterator[str]:
+    """Say where the line of an extrapolation begins at too few clips, as `frechet_distance_infinite` warns."""
+    num_clips = min(side.data["features"].shape[1] for side in comparison.sides.values())
+    width = feature_width(comparison)
+    if num_clips // 4 <= width:
+        yield (
+            f"frechet_infinite starts at N = {num_clips // 4} samples for D = {width} features: with N <= D the bias "
+            "is no line in 1/N yet, and the value at its end is not to be trusted"
+        )
+
+
+def split_notes(comparison: Comparison) -> Iterator[str]:
+    """Say where the splits of an inception score are too small to show every class."""
+    num_clips, num_classes = comparison.fake.data["probabilities"].shape
+    num_splits = INCEPTION_SCORE_PROTOCOLS[comparison.protocol.inception_score].num_splits
+    fewest = num_clips // num_splits
+    if fewest < num_classes:
+        yield (
+            f"inception score in {num_splits} splits of {fewest} clips: none can score more than it has clips, and "
+            f"there are {num_classes} classes; compare it only at the same N"
+        )
 
 
 def size_notes(comparison: Comparison) -> Iterator[str]:
@@ -97,7 +125,7 @@ def size_notes(comparison: Comparison) -> Iterator[str]:
     for name, side in comparison.sides.items():
         found = side.conditions.get("resolution")
         if found not in (None, f"{wanted}x{wanted}"):
-            sizes = ", ".join(found) if isinstance(found, list) else found
+            sizes = ", ".join(map(str, found)) if isinstance(found, list) else found
             yield (
                 f"{name} videos are {sizes}, where protocol {comparison.config.protocol} measures {wanted}x{wanted}: "
                 "the number is not comparable with published ones"
