@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from einops import reduce
+from PIL import Image
 
 from longtake.metrics.evaluation.config import EvaluationConfig
 from longtake.metrics.evaluation.evaluation import evaluate
@@ -87,12 +88,15 @@ def write_noise(folder: Path, count: int, num_frames: int = 12, size: int = 16) 
     return folder
 
 
-def write_broken(path: Path, num_frames: int = 12, size: int = 16) -> Path:
-    """Write a folder of pictures of which only the first can be read: nothing is seen of it before it is decoded."""
-    write_video(path, moving_bars(0, num_frames, size), 25)
-    for picture in sorted(path.glob("*.png"))[1:]:
-        picture.write_bytes(b"damaged")
-    return path
+def write_broken(folder: Path, num_frames: int = 12, size: int = 16) -> Path:
+    """Write a folder of pictures of which all but the first end after their header: opening it finds nothing."""
+    folder.mkdir(parents=True)
+    for number, frame in enumerate(moving_bars(0, num_frames, size)):
+        Image.fromarray(frame).save(folder / f"{number}.jpg")
+        if number:
+            picture = folder / f"{number}.jpg"
+            picture.write_bytes(picture.read_bytes()[:-20])
+    return folder
 
 
 if __name__ == "__main__":

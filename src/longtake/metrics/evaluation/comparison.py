@@ -120,10 +120,12 @@ class Comparison:
         return [(name, files[0][name], files[1][name]) for name in common]
 
     def prepare_pairs(self) -> None:
-        """Fill `pairs`, up to the end of the shortest video.
+        """Fill `pairs`, if they are not, up to the end of the shortest video.
 
         Raises `BrokenVideosError` for those that do not decode, `UserError` for frames of different size.
         """
+        if self.pairs is not None:
+            return
         real, fake = self.real, self.fake
         assert isinstance(real, FolderSide), "paired_names has checked this"
         assert isinstance(fake, FolderSide), "paired_names has checked this"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from longtake.metrics.evaluation.notes import notes_of
 from longtake.metrics.evaluation.protocols import Protocol, Start
 from longtake.metrics.evaluation.report import CurveOfNumbers, Number, Report, SavedFeatures, versions
 from longtake.metrics.evaluation.sides import Side, is_feature_file
-from longtake.metrics.evaluation.videos import BrokenVideosError, Progress, VideoFolder, open_folder
+from longtake.metrics.evaluation.videos import Progress, VideoFolder, broken_videos, open_folder
 from longtake.metrics.evaluation.work_group import WorkGroup, work_group
 from longtake.metrics.frechet import feature_statistics
 from longtake.metrics.networks.features import FeatureNetwork, load_features
@@ -77,12 +77,10 @@ def evaluate(
             network = give_network(comparison, measures, network, workers, progress)
             comparison.check()
             possible, impossible = possible_measures(comparison, measures)
-            try:
-                for measure in possible.values():
-                    measure.prepare(comparison)
+            broken = broken_videos(task for each in possible.values() for task in each.preparations(comparison))
+            if not broken:
                 break
-            except BrokenVideosError as broken:
-                opening.leave_out(broken)  # and draw clips anew: the numbers are those of folders without these files
+            opening.leave_out(broken)  # and draw clips anew: the numbers are those of folders without these files
         results = workers.on_first(lambda: compute(comparison, possible, progress))
     folders = {name: side for name, side in comparison.sides.items() if isinstance(side, FolderSide)}
     return Report(
@@ -122,11 +120,14 @@ class Opening:
             raise UserError(f"count is {wanted}, but {source} gives only {side.count} clips{side.shortage}")
         return side
 
-    def leave_out(self, broken: BrokenVideosError) -> None:
-        """Take videos that do not decode out of the folders. Raises `UserError` if a folder holds no others."""
+    def leave_out(self, broken: Sequence[str]) -> None:
+        """Take videos of which `broken` has a message out of the folders.
+
+        Raises `UserError` if a folder holds no others, or none of these.
+        """
         found = {source: folder.without(broken) for source, folder in self.folders.items()}
         if found == self.folders:
-            raise broken
+            raise UserError(broken[0])
         self.folders.update(found)
 
 

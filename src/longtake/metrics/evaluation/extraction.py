@@ -13,10 +13,10 @@ from jaxtyping import Float32
 from longtake.core.errors import UserError
 from longtake.metrics.evaluation.clip_list import Clip
 from longtake.metrics.evaluation.feature_cache import FeatureCache, Output
-from longtake.metrics.evaluation.videos import Progress, VideoFolder, map_decoding
+from longtake.metrics.evaluation.videos import BrokenVideosError, Progress, VideoFolder, map_decoding
 from longtake.metrics.evaluation.work_group import WorkGroup
 from longtake.metrics.networks.features import FeatureNetwork
-from longtake.video import VideoReader
+from longtake.video import VideoError, VideoReader
 
 VideoClips = tuple[Clip, ...]  # of one video
 
@@ -54,7 +54,11 @@ class Extractor:
             paths = [folder.root / clips[0].file for clips in group]
             found = [cache.read(path, clips) for path, clips in zip(paths, group, strict=True)]
             missing = [position for position, rows in enumerate(found) if rows is None]
-            computed = self._compute([(paths[i], group[i]) for i in missing], output)
+            wanted = [(paths[i], group[i]) for i in missing]
+            try:
+                computed = list(self._compute(wanted, output))
+            except VideoError as error:
+                raise BrokenVideosError(*(broken_among(wanted) or error.args)) from error
             for position, rows in zip(missing, computed, strict=True):
                 cache.write(paths[position], group[position], rows)
                 found[position] = rows
@@ -96,6 +100,18 @@ class Extractor:
         for _, clips in videos:
             yield np.stack(rows[start : start + len(clips)])
             start += len(clips)
+
+
+def broken_among(videos: Sequence[tuple[Path, VideoClips]]) -> list[str]:
+    """Return a message for each video whose clips cannot be read: not only for the first, at which reading ends."""
+    messages: list[str] = []
+    for video in videos:
+        try:
+            for _ in clip_frames([video]):
+                pass
+        except VideoError as error:
+            messages += error.args
+    return messages
 
 
 def clip_frames(videos: Sequence[tuple[Path, VideoClips]]) -> Iterator[np.ndarray]:

@@ -135,7 +135,7 @@ def size_notes(comparison: Comparison) -> Iterator[str]:
 def pair_notes(comparison: Comparison, num_frames: int) -> Iterator[str]:
     """Say which videos and frames have no part in the pairs, of which the first `num_frames` frames were compared."""
     pairs = comparison.paired_names()
-    lengths = {}
+    lengths: dict[tuple[str, str], int] = {}
     for name, side in comparison.sides.items():
         assert isinstance(side, FolderSide), "only folders have pairs"
         lengths |= {(name, side.folder.name(video)): video.num_frames for video in side.folder.videos}

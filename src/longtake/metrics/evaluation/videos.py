@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,16 +27,11 @@ class LeftOut:
     reason: str
 
 
-class BrokenVideosError(UserError):
-    """Videos that were opened and turn out not to decode.
+class BrokenVideosError(VideoError):
+    """Videos that were opened and turn out not to decode; `args` are the messages, `FILE: reason`, of all."""
 
-    Attributes:
-        messages: `FILE: reason` of each.
-    """
-
-    def __init__(self, errors: Sequence[VideoError]) -> None:
-        self.messages = [str(error) for error in errors]
-        super().__init__(self.messages[0])
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 @dataclass(frozen=True)
@@ -57,12 +52,15 @@ class VideoFolder:
         """Return the video's path in the folder, with slashes on every system."""
         return video.path.relative_to(self.root).as_posix()
 
-    def without(self, broken: BrokenVideosError) -> VideoFolder:
-        """Return the folder with these videos among those left out. Raises `UserError` if no other is in it."""
+    def without(self, broken: Collection[str]) -> VideoFolder:
+        """Return the folder without videos of which `broken` has a message, `FILE: reason`: they are left out.
+
+        Raises `UserError` if no other is in it.
+        """
         videos, left_out = [], list(self.left_out)
         for video in self.videos:
             path = f"{video.path}: "
-            reason = next((each.removeprefix(path) for each in broken.messages if each.startswith(path)), None)
+            reason = next((each.removeprefix(path) for each in broken if each.startswith(path)), None)
             if reason is None:
                 videos.append(video)
             else:
@@ -112,15 +110,26 @@ def map_decoding(
             return error
 
     results: list[Result] = []
-    errors: list[VideoError] = []
+    messages: list[str] = []
     for outcome in workers.map(attempt, items, progress):
         if isinstance(outcome, VideoError):
-            errors.append(outcome)
+            messages += outcome.args
         else:
             results.append(outcome)
-    if errors:
-        raise BrokenVideosError(errors)
+    if messages:
+        raise BrokenVideosError(*messages)
     return results
+
+
+def broken_videos(tasks: Iterable[Callable[[], None]]) -> list[str]:
+    """Run every task; return a message, `FILE: reason`, of each video that any of them found not to decode."""
+    messages: list[str] = []
+    for task in tasks:
+        try:
+            task()
+        except BrokenVideosError as error:
+            messages += error.args
+    return messages
 
 
 def try_probe(path: Path) -> VideoInfo | str:
