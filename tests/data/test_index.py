@@ -1,5 +1,5 @@
 import json
-import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,15 +99,24 @@ def test_what_is_no_folder_of_videos_is_one_line(tmp_path, make, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_that_may_not_be_read_is_one_line(make_folder):
-    root = make_folder({"x/a.npy": 3})
-    (root / "x").chmod(0)
-    try:
-        with pytest.raises(UserError, match="cannot read folder"):
-            index_folder(root)
-    finally:
-        (root / "x").chmod(0o755)
+def test_folders_that_may_not_be_read(make_folder, monkeypatch):
+    root = make_folder({"x/a.npy": 3, "y/b.npy": 3})
+    locked = {root / "x"}
+    look_into = Path.iterdir
+
+    def iterdir(folder):
+        if folder in locked:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return look_into(folder)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    index = index_folder(root)
+    assert [entry.path for entry in index.entries] == [root / "y" / "b.npy"]
+    assert [(file.path, file.reason) for file in index.unreadable] == [(root / "x", "permission denied")]
+    locked.add(root)
+    with pytest.raises(UserError, match="cannot read folder") as caught:
+        index_folder(root)
+    assert "\n" not in str(caught.value)
 
 
 CAPTIONS = {"x/a.npy": 'a "quoted", long one', "b.npy": "zwei Wörter"}

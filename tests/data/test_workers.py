@@ -1,7 +1,10 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +58,36 @@ def test_no_process_outlives_the_work():
     assert len(multiprocessing.active_children()) == 2
     results.close()
     assert multiprocessing.active_children() == []
+
+
+def tell_and_hang(number):
+    sys.stdout.write(f"{os.getpid()}\n")
+    sys.stdout.flush()
+    time.sleep(600)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
+def test_processes_end_with_the_one_that_started_them(sent):
+    """Run this file as a script, whose processes say their numbers and then hang, and end it."""
+    with subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True) as parent:
+        workers = [int(parent.stdout.readline()) for _ in range(3)]
+        parent.send_signal(sent)
+    deadline = time.monotonic() + 20
+    while (alive := [worker for worker in workers if is_running(worker)]) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for worker in alive:
+        os.kill(worker, signal.SIGKILL)
+    assert alive == []
+
+
+def is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return state != "Z"  # ended, and nobody has asked how
+
+
+if __name__ == "__main__":
+    list(map_with_limit(tell_and_hang, range(4), 3, 600))

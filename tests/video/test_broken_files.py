@@ -68,16 +68,25 @@ def test_permission_denied(encode, tmp_path, monkeypatch):
     assert _reason(path) == "permission denied"
 
 
-def test_no_video_stream(tmp_path):
+@pytest.mark.parametrize("has_cover", [False, True])
+def test_no_video_stream(tmp_path, has_cover):
     av = pytest.importorskip("av")
     path = tmp_path / "sound.mp4"
     with av.open(str(path), "w") as container:
         audio = container.add_stream("aac", rate=16000, layout="mono")
+        if has_cover:
+            cover = container.add_stream("mjpeg", rate=1, options={"color_range": "2"})
+            cover.height, cover.width, cover.pix_fmt = 48, 64, "yuvj420p"
+            cover.disposition = av.stream.Disposition.attached_pic
         sound = av.AudioFrame.from_ndarray(np.zeros((1, 4000), np.float32), format="fltp", layout="mono")
         sound.sample_rate = 16000
         container.mux(audio.encode(sound))
         container.mux(audio.encode(None))
-    assert "no video stream" in _reason(path)
+        if has_cover:
+            container.mux(cover.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))))
+            container.mux(cover.encode(None))
+    expected = "no video stream that can be decoded" + ", only a cover picture" * has_cover
+    assert _reason(path) == _reason(path, VideoReader) == expected
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,31 @@ def test_another_container_than_the_name_says(encode, tmp_path, numbers_in, name
     assert numbers_in(read_video(tmp_path / name)) == list(range(10))
 
 
+def test_several_video_streams_are_told(tmp_path):
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("ffv1", rate=25) for _ in range(2)]
+        for width, stream in zip((32, 64), streams, strict=True):
+            stream.height, stream.width, stream.pix_fmt = 16, width, "yuv420p"
+        for width, stream in zip((32, 64), streams, strict=True):
+            picture = av.VideoFrame.from_ndarray(np.zeros((16, width, 3), np.uint8))
+            container.mux(stream.encode(picture))
+            container.mux(stream.encode(None))
+    info = probe(path)
+    assert info.width == 32
+    assert info.oddities == ("it holds 2 video streams: only the first is read",)
+
+
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
+def test_a_gif_without_its_end_is_told(encode, tmp_path, part):
+    path = encode(tmp_path / "a.gif", "gif", 30, pix_fmt="rgb8")
+    data = path.read_bytes()
+    path.write_bytes(data + bytes(7))  # padding behind the end
+    assert probe(path).oddities == ()
+    path.write_bytes(data[: int(len(data) * part)])
+    assert probe(path).oddities == ("the mark at its end is missing: cut short",)
+
+
 def test_variable_frame_rate_names_its_gaps(encode, tmp_path):
     stamps = [40 * number + (60 if number > 10 else 0) for number in range(20)]
     info = probe(encode(tmp_path / "a.mkv", "libx264", 20, stamps=stamps, rate=1000))
@@ -71,6 +96,18 @@ def test_a_cut_file_says_how_much_is_missing(encode, tmp_path):
     path.write_bytes(data[: len(data) // 2])
     info = probe(path)
     assert info.oddities == (f"{info.num_frames} frames where its header announces 60: cut short or damaged",)
+
+
+def test_a_damaged_table_is_not_taken_for_an_edit_list(encode, tmp_path):
+    """The size of one packet is impossible: the demuxer's index ends there, as it does where an edit list cuts."""
+    path = encode(tmp_path / "a.mp4", "libx264", 60, gop=20, b_frames=2)
+    data = bytearray(path.read_bytes())
+    place = data.index(b"stsz") + 4 + 12 + 4 * 40
+    data[place : place + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(data)
+    info = probe(path)
+    assert (info.num_frames, info.announced_frames) == (40, 60)
+    assert "40 frames where its header announces 60: cut short or damaged" in info.oddities
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,8 @@ def _patch_edit_start(path, skipped_frames):
     place = data.index(b"elst") + 4
     assert data[place] == 0
     assert int.from_bytes(data[place + 4 : place + 8], "big") == 1, "one edit"
+    duration = int.from_bytes(data[place + 8 : place + 12], "big")
+    data[place + 8 : place + 12] = (duration - skipped_frames * 40).to_bytes(4, "big")
     media_time = int.from_bytes(data[place + 12 : place + 16], "big", signed=True)
     data[place + 12 : place + 16] = (media_time + skipped_frames * 512).to_bytes(4, "big", signed=True)
     path.write_bytes(data)
@@ -130,6 +132,17 @@ def test_edit_list_hides_frames_at_the_start(encode, tmp_path, numbers_in, decod
     assert probe(path).num_frames == 53
     assert numbers_in(read_video(path)) == truth
     assert numbers_in(read_video(path, [0, 50, 13, 14])) == [7, 57, 20, 21]
+
+
+@pytest.mark.parametrize("b_frames", [0, 2])
+@pytest.mark.parametrize("skipped_frames", [7, 20, 27, 43])
+def test_edit_list_that_skips_whole_groups_is_no_damage(encode, tmp_path, numbers_in, skipped_frames, b_frames):
+    path = encode(tmp_path / "a.mp4", "libx264", 60, gop=20, b_frames=b_frames, options={"sc_threshold": "0"})
+    _patch_edit_start(path, skipped_frames)
+    info = probe(path)
+    assert info.num_frames == info.announced_frames == 60 - skipped_frames
+    assert info.oddities == ()
+    assert numbers_in(read_video(path)) == list(range(skipped_frames, 60))
 
 
 def test_first_frame_not_a_keyframe_start(encode, tmp_path, numbers_in, decode_in_order):
@@ -147,22 +160,59 @@ def test_first_frame_not_a_keyframe_start(encode, tmp_path, numbers_in, decode_i
     assert probe(cut).num_frames == probe(cut, decode=True).num_frames == len(truth)
 
 
-@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
-def test_rotation_is_honoured(encode, tmp_path, degrees):
-    """The matrix in the track header turns the picture clockwise by `degrees` for display."""
-    path = encode(tmp_path / "a.mp4", "libx264", 3)
-    upright = read_video(path)
-    one = 0x10000
-    a, b, c, d = {0: (one, 0, 0, one), 90: (0, one, -one, 0), 180: (-one, 0, 0, -one), 270: (0, -one, one, 0)}[degrees]
+def set_display_matrix(path, *corner):
+    """Write the upper left corner (a, b, c, d) of the matrix in the track header, in units of 1."""
     data = bytearray(path.read_bytes())
-    matrix = data.index(b"tkhd") + 4 + 40
-    values = (a, b, 0, c, d, 0, 0, 0, 0x40000000)
-    data[matrix : matrix + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in values)
+    place = data.index(b"tkhd") + 4 + 40
+    a, b, c, d = (round(value * 0x10000) for value in corner)
+    data[place : place + 36] = b"".join(
+        value.to_bytes(4, "big", signed=True) for value in (a, b, 0, c, d, 0, 0, 0, 0x40000000)
+    )
     path.write_bytes(data)
+
+
+@pytest.mark.parametrize("is_mirrored", [False, True])
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_display_matrix_is_honoured(encode, tmp_path, degrees, is_mirrored):
+    """The matrix mirrors the picture left to right, then turns it clockwise by `degrees`."""
+    path = encode(tmp_path / "a.mp4", "libx264", 3)
+    stored = read_video(path)
+    cos, sin = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
+    # a point (x, y) is shown at (a x + c y, b x + d y), y downwards
+    side = -1 if is_mirrored else 1
+    set_display_matrix(path, side * cos, side * sin, -sin, cos)
     turned = read_video(path)
-    np.testing.assert_array_equal(turned, np.rot90(upright, -degrees // 90, axes=(1, 2)))
+    expected = stored[:, :, ::-1] if is_mirrored else stored
+    np.testing.assert_array_equal(turned, np.rot90(expected, -degrees // 90, axes=(1, 2)))
     info = probe(path)
     assert (info.height, info.width) == turned.shape[1:3]
+    assert info.oddities == ()
+
+
+@pytest.mark.parametrize(
+    ("corner", "turns"),
+    [
+        ((0.6428, 0.766, -0.766, 0.6428), -1),  # 50 degrees
+        ((0.766, 0.6428, -0.6428, 0.766), 0),  # 40 degrees
+        ((1, 0, 0.5, 1), 0),  # sheared
+        ((0, 0, 0, 0), 0),
+    ],
+)
+def test_other_display_matrices_are_told(encode, tmp_path, corner, turns):
+    path = encode(tmp_path / "a.mp4", "libx264", 3)
+    stored = read_video(path)
+    set_display_matrix(path, *corner)
+    (oddity,) = probe(path).oddities
+    assert oddity.startswith("its display matrix is no right angle and no mirror image")
+    np.testing.assert_array_equal(read_video(path), np.rot90(stored, turns, axes=(1, 2)))
+
+
+def test_display_matrices_may_be_rounded_and_scaled(encode, tmp_path):
+    path = encode(tmp_path / "a.mp4", "libx264", 3)
+    stored = read_video(path)
+    set_display_matrix(path, 0.01, 1.2, -1, 0.01)
+    assert probe(path).oddities == ()
+    np.testing.assert_array_equal(read_video(path), np.rot90(stored, -1, axes=(1, 2)))
 
 
 @pytest.mark.parametrize(
@@ -246,6 +296,42 @@ def test_colour_matrix_and_range_of_the_file(tmp_path, matrix, weights, full):
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     assert np.abs(read_video(path)[:, 16, 16].astype(float) - colours).max() <= 3
+
+
+def _smooth_planes(rng, height, width):
+    """Blocky luma and chroma that changes slowly enough not to matter how it is interpolated; limited range."""
+    luma = np.kron(rng.integers(30, 220, (height // 8, width // 8)), np.ones((8, 8)))
+    across, down = np.meshgrid(np.linspace(0, np.pi, width // 2), np.linspace(0, np.pi, height // 2))
+    return luma, 128 + 12 * np.sin(across), 128 + 12 * np.cos(down)
+
+
+def _rgb_by_equation(luma, blue, red):
+    """BT.601, limited range, chroma at half size."""
+    luma = (luma - 16) * 255 / 219
+    blue, red = (np.kron(plane - 128, np.ones((2, 2))) * 255 / 224 for plane in (blue, red))
+    green = -(0.114 * 1.772 * blue + 0.299 * 1.402 * red) / 0.587
+    return np.stack([luma + 1.402 * red, luma + green, luma + 1.772 * blue], axis=-1)
+
+
+@pytest.mark.parametrize(("height", "width"), [(96, 64), (240, 320), (360, 640)])
+@pytest.mark.parametrize(("pix_fmt", "unit"), [("yuv420p", 1), ("yuv420p10le", 4)])
+def test_brightness_is_right_at_every_size(tmp_path, height, width, pix_fmt, unit):
+    """A lossless film, its YUV made by hand: on average no channel comes out darker or brighter."""
+    path = tmp_path / "a.mkv"
+    planes = [np.round(unit * plane) for plane in _smooth_planes(np.random.default_rng(0), height, width)]
+    frame = av.VideoFrame(width, height, pix_fmt)
+    for plane, values in zip(frame.planes, planes, strict=True):
+        rows = np.zeros((plane.height, plane.line_size // (1 if unit == 1 else 2)), np.uint8 if unit == 1 else "<u2")
+        rows[:, : values.shape[1]] = values
+        plane.update(rows.tobytes())
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.height, stream.width, stream.pix_fmt = height, width, pix_fmt
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    error = read_video(path)[0] - _rgb_by_equation(*(values / unit for values in planes))
+    assert np.abs(error.mean(axis=(0, 1))).max() < 0.1
+    assert np.abs(error).mean() < 1
 
 
 def test_no_indices_and_repeated_indices(encode, tmp_path, numbers_in):

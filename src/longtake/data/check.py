@@ -25,7 +25,7 @@ from longtake.data.index import (
     usable,
     video_name,
 )
-from longtake.video import VideoError, VideoInfo, VideoReader, probe
+from longtake.video import VideoError, VideoInfo, VideoReader, count_damaged, probe
 from longtake.video.find import count_endings, find_other_files
 
 LENGTH_BINS = (1, 16, 32, 64, 128, 256, 512, 1024)  # lower edges, in frames
@@ -108,7 +108,9 @@ def check_folder(
 def decode_whole(path: Path) -> VideoInfo:
     """Probe a video and decode it to its end, one frame at a time, without keeping them.
 
-    Raises `VideoError` at the first frame that cannot be decoded, or if there are fewer than its packets promise.
+    The oddities also say how many pictures are damaged, as far as the decoder notices (see `video.count_damaged`), and
+    whether all are the same. Raises `VideoError` at the first frame that cannot be decoded, or if there are fewer than
+    its packets promise.
     """
     info = probe(path)
     first: np.ndarray | None = None
@@ -120,9 +122,13 @@ def decode_whole(path: Path) -> VideoInfo:
             count += 1
     if count != info.num_frames:
         raise VideoError(f"{path}: {count} frames where {info.num_frames} were found before")
+    oddities = list(info.oddities)
+    num_damaged, num_pictures = count_damaged(path)
+    if num_damaged:
+        oddities.append(f"{num_damaged} of {num_pictures} frames are damaged")
     if count > 1 and not moves:
-        return replace(info, oddities=(*info.oddities, f"all {count} frames are the same"))
-    return info
+        oddities.append(f"all {count} frames are the same")
+    return replace(info, oddities=tuple(oddities))
 
 
 def _report(index: VideoIndex, span: int, decoded: bool) -> DataReport:

@@ -78,8 +78,8 @@ def index_folder(
     from the captions file of `root` (see `read_captions`). Names that begin with a dot are passed over.
     `num_workers` processes probe side by side (the order stays), and a video on which one crashes or spends more than
     `time_limit` seconds counts as unreadable; with 0 workers all happens in this process, without limit. `look` is
-    what looks at each video. Raises `UserError` if `root` is no folder, holds no video, has a folder that cannot be
-    read, or its captions file is wrong.
+    what looks at each video. Raises `UserError` if `root` is no folder or may not be read, holds no video,
+    or its captions file is wrong.
     """
     root = Path(root)
     paths = find_videos(root)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -101,8 +103,17 @@ class _Worker(Generic[Item, Result]):
         self._process.join()
 
 
+def _end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone: killed, it cannot say so."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "this is no process of multiprocessing"
+    wait([parent.sentinel])
+    os._exit(1)
+
+
 def _serve(function: Callable[[Any], Any], pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
             item = pipe.recv()

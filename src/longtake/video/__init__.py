@@ -1,6 +1,7 @@
 """Video files to uint8 frames and back: the only code that touches PyAV."""
 
 from longtake.video.contact_sheet import contact_sheet, write_contact_sheet
+from longtake.video.damage import count_damaged
 from longtake.video.info import UNKNOWN_FPS, VIDEO_SUFFIXES, VideoError, VideoInfo, is_video
 from longtake.video.reader import VideoReader, probe, read_video
 from longtake.video.writer import WRITABLE_SUFFIXES, VideoWriter, open_writer, write_video
@@ -14,6 +15,7 @@ __all__ = [
     "VideoReader",
     "VideoWriter",
     "contact_sheet",
+    "count_damaged",
     "is_video",
     "open_writer",
     "probe",

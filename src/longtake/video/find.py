@@ -15,7 +15,8 @@ def find_videos(root: Path) -> list[Path]:
     """Return every video under `root`, sorted by relative path. Raises `UserError` if there is none.
 
     A folder of png or jpg frames is one video; names that begin with a dot are passed over. A folder that is named
-    like a video file but holds no video comes along: reading it says what is wrong.
+    like a video file but holds no video comes along, and so does one within `root` that may not be read: reading them
+    as videos says what is wrong.
     """
     check_folder_exists(root)
     paths = _sorted(root, (path for path, is_one in _walk(root, frozenset()) if is_one))
@@ -66,7 +67,10 @@ def _walk(folder: Path, above: frozenset[Path]) -> Iterator[tuple[Path, bool]]:
     try:
         children = [child for child in folder.iterdir() if not child.name.startswith(".")]
     except OSError as error:
-        raise UserError(f"cannot read folder {folder}: {error.strerror}") from error
+        if not above:
+            raise UserError(f"cannot read folder {folder}: {error.strerror}") from error
+        yield folder, True  # reading it says why it cannot be read, and the others are not lost
+        return
     for child in children:
         if child.is_dir():
             inside = list(_walk(child, above | {folder.resolve()}))

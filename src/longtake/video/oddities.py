@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,6 +25,7 @@ _SIGNATURES = {
     b"\x1f\x8b": "a gzip archive",
     b"%PDF": "a PDF document",
 }
+_GIF_TRAILER = b";"
 _NUM_SNIFFED_BYTES = 512
 _NUM_QUOTED_CHARACTERS = 40
 # Distances between frames that differ by less are one rate: jitter of a camera, and rounding to whole ticks.
@@ -31,35 +33,47 @@ _JITTER = 0.1
 _ROUNDING_TICKS = 1.5
 
 
-def find_oddities(
+def find_file_oddities(path: Path, container: str, num_streams: int) -> tuple[str, ...]:
+    """Describe what is unusual about a file around its frames: `container` is FFmpeg's name of what it is.
+
+    `num_streams` is the number of its video streams. Raises `OSError` if it cannot be read.
+    """
+    found = []
+    if container != _CONTAINERS.get(path.suffix.lower(), container):
+        found.append(f"named {path.suffix}, but its container is {container}")
+    if num_streams > 1:
+        found.append(f"it holds {num_streams} video streams: only the first is read")
+    if container == "gif" and not _has_gif_end(path):
+        found.append("the mark at its end is missing: cut short")
+    return tuple(found)
+
+
+def find_frame_oddities(
     *,
-    suffix: str,
-    container: str,
     num_frames: int,
     announced_frames: int | None,
     stamps: np.ndarray | None,
     tick: Fraction | None,
     is_ordered: bool,
+    is_oriented: bool,
 ) -> tuple[str, ...]:
-    """Describe what is unusual about a file, each thing in a few words.
+    """Describe what is unusual about the frames of a file, each thing in a few words.
 
     Args:
-        suffix: of its name, such as ".mp4".
-        container: FFmpeg's name of what it is.
         num_frames: frames found.
         announced_frames: frames its header promises; None where it promises none.
         stamps: presentation stamps of the frames, increasing; None if there are none to trust.
         tick: seconds per unit of `stamps`.
         is_ordered: whether its time stamps are in order.
+        is_oriented: whether its pictures can be turned and mirrored just as it says.
     """
     found = []
-    expected = _CONTAINERS.get(suffix.lower(), container)
-    if container != expected:
-        found.append(f"named {suffix}, but its container is {container}")
     if announced_frames is not None and announced_frames > num_frames:
         found.append(f"{num_frames} frames where its header announces {announced_frames}: cut short or damaged")
     if not is_ordered:
         found.append("its time stamps are out of order")
+    if not is_oriented:
+        found.append("its display matrix is no right angle and no mirror image: the nearest of these is taken")
     if stamps is not None and tick is not None and len(stamps) > 2:
         found += _variable_rate(np.diff(stamps), tick)
     return tuple(found)
@@ -71,6 +85,13 @@ def _variable_rate(gaps: np.ndarray, tick: Fraction) -> list[str]:
         return []
     shortest, longest = (float(1000 * gap * tick) for gap in (int(gaps.min()), int(gaps.max())))
     return [f"variable frame rate: {shortest:.3g} to {longest:.3g} ms from frame to frame"]
+
+
+def _has_gif_end(path: Path) -> bool:
+    """Whether a GIF ends in its trailer (zeros may follow): nothing else tells of one that is cut between frames."""
+    with path.open("rb") as file:
+        file.seek(-min(_NUM_SNIFFED_BYTES, path.stat().st_size), os.SEEK_END)
+        return file.read().rstrip(b"\0").endswith(_GIF_TRAILER)
 
 
 def describe_contents(path: Path) -> str | None:

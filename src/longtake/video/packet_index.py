@@ -13,13 +13,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import av
 import numpy as np
+from av.stream import Disposition
 
 from longtake.video.info import UNKNOWN_FPS, VideoError, VideoInfo, open_failure
-from longtake.video.oddities import describe_contents, find_oddities
+from longtake.video.oddities import describe_contents, find_file_oddities, find_frame_oddities
+from longtake.video.orientation import Orientation, orientation_of
 
 # One packet, one frame. Not here: VP8 (hidden reference frames have packets), MPEG-1/2 (field packets), old codecs.
 _ONE_FRAME_PER_PACKET = frozenset(
@@ -53,8 +56,8 @@ class PacketIndex:
     """The frames of a file in presentation order."""
 
     info: VideoInfo
-    rotation: int
-    """Degrees counter-clockwise that the decoded picture must be turned for display: 0, 90, 180 or 270."""
+    orientation: Orientation
+    """How the decoded pictures are turned and mirrored for display."""
     stamps: np.ndarray | None
     """Presentation stamp of every frame, increasing; None where the file's are missing, repeated or unordered."""
     keyframes: tuple[Keyframe, ...]
@@ -75,12 +78,11 @@ class _Decoded:
     pts: int | None
     height: int
     width: int
-    rotation: int
+    orientation: Orientation
 
     @classmethod
     def of(cls, frame: av.VideoFrame) -> _Decoded:
-        # only right angles can be honoured exactly
-        return cls(frame.pts, frame.height, frame.width, round(frame.rotation / 90) * 90 % 360)
+        return cls(frame.pts, frame.height, frame.width, orientation_of(frame))
 
 
 @contextmanager
@@ -96,9 +98,10 @@ def open_container(path: Path) -> Iterator[tuple[av.container.InputContainer, av
         reason = f"not a readable video but {contents}" if contents else f"not a readable video ({_describe(error)})"
         raise VideoError(f"{path}: {reason}") from error
     with container:
-        streams = [stream for stream in container.streams.video if stream.codec_context is not None]
+        streams = video_streams(container)
         if not streams:
-            raise VideoError(f"{path}: no video stream that can be decoded")
+            cover = ", only a cover picture" if container.streams.video else ""
+            raise VideoError(f"{path}: no video stream that can be decoded{cover}")
         stream = streams[0]
         context = stream.codec_context
         if context.width * context.height <= _SINGLE_THREAD_PIXELS:
@@ -107,6 +110,15 @@ def open_container(path: Path) -> Iterator[tuple[av.container.InputContainer, av
             context.thread_type = "AUTO"
             context.thread_count = min(_MAX_THREADS, os.cpu_count() or 1)
         yield container, stream
+
+
+def video_streams(container: av.container.InputContainer) -> list[av.VideoStream]:
+    """Return the video streams that can be decoded; the cover picture of a sound file is none."""
+    return [
+        stream
+        for stream in container.streams.video
+        if stream.codec_context is not None and not stream.disposition & Disposition.attached_pic
+    ]
 
 
 def packets_of(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
@@ -155,28 +167,30 @@ def _remembered_index(path: Path, decode: bool, size: int, mtime_ns: int) -> Pac
             if stamps is None:
                 return _remembered_index(path, True, size, mtime_ns)
             num_frames = len(stamps)
-        upright = first.rotation % 180 == 0
+        sides = (first.width, first.height) if first.orientation.is_transposed else (first.height, first.width)
         announced = _announced(container, stream, packets)
         info = VideoInfo(
             path=path,
             num_frames=num_frames,
             fps=_rate(stream, stamps),
-            height=first.height if upright else first.width,
-            width=first.width if upright else first.height,
+            height=sides[0],
+            width=sides[1],
             codec=_codec(stream),
             has_audio=bool(container.streams.audio),
             announced_frames=announced,
-            oddities=find_oddities(
-                suffix=path.suffix,
-                container=container.format.name,
-                num_frames=num_frames,
-                announced_frames=announced,
-                stamps=stamps,
-                tick=stream.time_base,
-                is_ordered=_is_ordered(packets, decoded),
+            oddities=(
+                *find_file_oddities(path, container.format.name, len(video_streams(container))),
+                *find_frame_oddities(
+                    num_frames=num_frames,
+                    announced_frames=announced,
+                    stamps=stamps,
+                    tick=stream.time_base,
+                    is_ordered=_is_ordered(packets, decoded),
+                    is_oriented=first.orientation.is_exact,
+                ),
             ),
         )
-    return PacketIndex(info, first.rotation, stamps, _keyframes(packets, stamps))
+    return PacketIndex(info, first.orientation, stamps, _keyframes(packets, stamps))
 
 
 def _scan(
@@ -251,7 +265,9 @@ def _rate(stream: av.VideoStream, stamps: np.ndarray | None) -> float:
 def _announced(container: av.container.InputContainer, stream: av.VideoStream, packets: list[_Packet]) -> int | None:
     """Return the header's number of frames; for Matroska and WebM, which only hold a duration, duration times rate."""
     if stream.frames > 0:
-        return int(stream.frames) - sum(packet.is_discard for packet in packets)
+        hidden = sum(packet.is_discard for packet in packets)
+        shown = len(packets) - hidden
+        return shown if _is_cut_by_edits(stream, shown) else int(stream.frames) - hidden
     stamps = _increasing(sorted(packet.pts for packet in packets if packet.pts is not None))
     if (
         container.duration is None
@@ -266,6 +282,21 @@ def _announced(container: av.container.InputContainer, stream: av.VideoStream, p
     if np.any(np.abs(steps - 1) > 0.1):
         return None
     return round(container.duration / av.time_base * float(stream.average_rate))
+
+
+def _is_cut_by_edits(stream: av.VideoStream, shown: int) -> bool:
+    """Whether `shown` frames are all that the edit list of an mp4 or mov leaves, though its tables count more.
+
+    The demuxer takes groups of pictures that are skipped whole out of its index and shortens the duration to match. A
+    damaged table makes the index short as well, but not the duration.
+    """
+    if shown == stream.frames or stream.duration is None:
+        return False
+    kept = [entry.timestamp for entry in stream.index_entries if not entry.is_discard]
+    if len(kept) != shown or shown < 2:
+        return False
+    gap = max(later - earlier for earlier, later in pairwise(kept))
+    return bool(kept[-1] - kept[0] + 1.5 * gap > stream.duration)
 
 
 def _describe(error: Exception) -> str:

@@ -30,9 +30,11 @@ class _Source(Protocol):
 class VideoReader:
     """Reads frames of one video by number: mp4, avi, mkv, webm, mov, gif, npy `(t, h, w, 3)`, folder of png or jpg.
 
-    Frame `k` is the k-th frame in presentation order, the same whether read alone or with the whole video. Frames are
-    RGB in [0, 255], turned as the file's rotation says, pixels as stored (no correction of pixel aspect). Not to be
-    shared between threads or processes. Raises `VideoError` if the video cannot be opened.
+    Frame `k` is the k-th frame in presentation order; in a file that is not damaged it is the same whether read alone
+    or with the whole video. (A damaged picture also depends on what was decoded before it, and so on the order of
+    reading.) Frames are RGB in [0, 255], turned and mirrored as the file says, pixels as stored (no correction of pixel
+    aspect). Of several video streams the first is read; the cover picture of a sound file is none. Not to be shared
+    between threads or processes. Raises `VideoError` if the video cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:

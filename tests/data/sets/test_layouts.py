@@ -267,3 +267,8 @@ def test_a_folder_without_the_layout_is_refused_in_one_line(tmp_path, name):
         prepare(name, tmp_path, tmp_path.parent / f"{tmp_path.name}-out")
     assert str(tmp_path) in str(failure.value)
     assert "\n" not in str(failure.value)
+
+
+def test_a_folder_without_weizmann_videos_says_what_they_are_called(tmp_path):
+    with pytest.raises(UserError, match=r"holds no <person>_<action>.avi, such as daria_bend.avi"):
+        prepare("weizmann", tmp_path, tmp_path.parent / "out")

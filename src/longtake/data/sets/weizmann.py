@@ -24,6 +24,8 @@ def _find(root: Path, split: str) -> list[Item]:
         person, action = _parse(name)
         part = "" if split == "all" else "test" if person == split else "train"
         items.append(Item(path, part, f"{action}/{path.stem}"))
+    if not items:
+        raise UserError(f"{root} holds no <person>_<action>.avi, such as daria_bend.avi")
     return items
 
 
