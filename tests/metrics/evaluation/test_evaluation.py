@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import types
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from toy_evaluation import ToyNetwork, moving_bars, write_bars
+from toy_evaluation import ToyNetwork, moving_bars, write_bars, write_broken
 
 from longtake.core.errors import UserError
 from longtake.metrics import (
@@ -138,6 +139,13 @@ def test_pairs_are_videos_of_one_name(tmp_path, network):
         np.testing.assert_allclose(report.curve(name).details["std_over_videos"], expected.std(axis=0))
         assert report.number(f"{name}_mean").value == pytest.approx(expected.mean())
         assert report.number(f"{name}_mean").conditions["fake"]["n"] == 3
+    assert "psnr and ssim: 0 real and 1 fake videos have no partner and are left out" in report.notes
+    assert not any("first 5 frames" in note for note in report.notes)
+    write_video(tmp_path / "real" / "z.npy", moving_bars(2, 9), 25)
+    write_video(tmp_path / "fake" / "other.npy", moving_bars(2, 12), 25)  # has no part in the lengths
+    report = evaluate(tmp_path / "real", tmp_path / "fake", config)
+    (note,) = (note for note in report.notes if "first 5 frames of every video" in note)
+    assert note.endswith("the longest has 9")
     write_bars(tmp_path / "elsewhere", range(2))
     with pytest.raises(UserError, match="share none"):
         evaluate(tmp_path / "real", tmp_path / "elsewhere", config)
@@ -208,6 +216,17 @@ def test_cache_knows_a_changed_file_and_other_weights(tmp_path, network):
     assert network.calls == calls + 8
 
 
+def test_without_a_cache_that_can_be_written_the_numbers_are_the_same(folders, network, tmp_path, monkeypatch, caplog):
+    config = replace(QUICK, metrics=("frechet_distance",))
+    expected = evaluate(folders["a"], folders["b"], config, network=network)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LONGTAKE_CACHE", str(tmp_path / "file"))
+    assert evaluate(folders["a"], folders["b"], config, network=network).to_json() == expected.to_json()
+    (warning,) = caplog.messages  # one, not one for each of 32 videos
+    assert str(tmp_path / "file" / "features") in warning
+    assert "LONGTAKE_CACHE" in warning
+
+
 def test_short_and_broken_videos_are_left_out_and_listed(folders, network, tmp_path):
     mixed = tmp_path / "mixed"
     write_bars(mixed, range(3), num_frames=3)
@@ -221,6 +240,43 @@ def test_short_and_broken_videos_are_left_out_and_listed(folders, network, tmp_p
     assert "empty" in left_out["empty.mp4"]
     assert any("4 fake videos are left out" in note for note in report.notes)
     assert report.numbers[0].conditions["fake"]["n"] == 5
+
+
+def test_a_video_that_breaks_in_the_middle_is_left_out_as_if_it_were_not_there(tmp_path, network):
+    names = "real", "fake", "whole"
+    real, fake, whole = (write_bars(tmp_path / name, range(5), num_frames=10) for name in names)
+    write_bars(real, range(5, 6), num_frames=10)
+    paths = [write_broken(fake / name, num_frames=10) for name in ("class-0/broken", "class-1/another")]
+    write_broken(real / "broken", num_frames=10)
+    config = replace(QUICK, metrics=("frechet_distance", "segments", "flickering"), count=5, batch_size=2)
+    report = evaluate(real, fake, config, network=network)
+    left_out = {item["file"]: item["reason"] for item in report.facts["fake"]["left_out"]}
+    assert set(left_out) == {path.relative_to(fake).as_posix() for path in paths}
+    assert all("cannot be read (image file is truncated" in reason for reason in left_out.values())
+    assert report.facts["fake"]["videos"] == 7
+    assert any("2 fake videos are left out, such as class-" in note for note in report.notes)
+    with pytest.raises(
+        UserError, match=r"fake gives only 5 clips \(of 7 videos: 2 unreadable, such as class-.*truncated"
+    ):
+        evaluate(real, fake, replace(config, count=6), network=network)
+    with pytest.raises(UserError, match=r"real gives 6 clips.* and .*fake 5 \(of 7 videos: 2 unreadable, such as"):
+        evaluate(real, fake, replace(config, count=None), network=network)
+    shutil.rmtree(real / "broken")
+    expected = evaluate(real, whole, config, network=network)
+    assert [number.value for number in report.numbers] == [number.value for number in expected.numbers]
+    assert report.curves[0].values == expected.curves[0].values
+    assert report.clip_lists["fake"] == expected.clip_lists["fake"]
+
+
+def test_pairs_with_a_video_that_breaks_and_folders_of_nothing_else(tmp_path):
+    real, fake = (write_bars(tmp_path / name, range(3)) for name in ("real", "fake"))
+    write_bars(real, range(4, 5))
+    write_broken(fake / "class-0" / "bars-004")
+    report = evaluate(real, fake, EvaluationConfig(metrics=("psnr",), resamples=0))
+    assert report.number("psnr_mean").conditions["fake"]["n"] == 3
+    write_broken(tmp_path / "nothing" / "else")
+    with pytest.raises(UserError, match=r"none of 1 videos can be read, such as else: frame 1\.jpg"):
+        evaluate(real, tmp_path / "nothing", EvaluationConfig(metrics=("flickering",)))
 
 
 def test_a_single_frame_is_left_out_where_change_is_measured_and_not_else(tmp_path):
@@ -288,10 +344,20 @@ def test_what_moves_the_numbers_is_noted(folders, tmp_path):
         assert part in notes
 
 
+def test_videos_of_another_size_than_the_protocol_measures_are_noted(folders, tmp_path, network):
+    write_bars(tmp_path / "full", range(16), size=256, num_frames=4)
+    report = evaluate(tmp_path / "full", folders["b"], replace(QUICK, protocol="glober"), network=network)
+    notes = [note for note in report.notes if "where protocol glober measures 256x256" in note]
+    assert [note.split(",")[0] for note in notes] == ["fake videos are 16x16"]
+    report = evaluate(tmp_path / "full", folders["b"], replace(QUICK, protocol="styleganv"), network=network)
+    assert not any("256x256:" in note for note in report.notes)
+
+
 @pytest.mark.parametrize(
     ("fake", "changes", "message"),
     [
-        ("mixed", {}, r"16 clips and .*mixed 5, .*--count 5\), or ask for it \(--allow-unequal\)"),
+        ("mixed", {}, r"16 clips and .*mixed 5 .*, .*--count 5\), or ask for it \(--allow-unequal\)"),
+        ("mixed", {"count": 6}, r"gives only 5 clips \(of 8 videos: 3 of fewer than 4 frames\)"),
         ("mixed", {"frames": 10}, "all 8 videos are too short: 10 frames are needed, the longest has 9"),
         ("b", {"count": 17}, "count is 17, but .* gives only 16 clips"),
         ("b", {"frames": 1}, "toy takes clips of at least 2 frames, not 1"),

@@ -93,6 +93,25 @@ def test_intervals_hold_nothing_that_a_number_cannot_be(save):
     assert {"jedi_mmd[npz]", "inception_score[npz]", "inter_entropy[npz]", "ccs_mean[npz]", "ics_kl_t_0[npz]"} <= cut
 
 
+def test_small_splits_and_short_lines_are_noted(save):
+    """Where an inception score cannot reach K, and where an extrapolation starts at N <= D."""
+
+    def notes(num, protocol):
+        probabilities = np.full((num, 4), 0.25)
+        files = (save(name, features=rows(0, num), probabilities=probabilities) for name in ("real", "fake"))
+        return evaluate(
+            *files, EvaluationConfig(metrics=("is", "frechet_infinite"), protocol=protocol, resamples=0)
+        ).notes
+
+    found = notes(15, "styleganv")
+    assert any("inception score in 10 splits of 1 clips" in note and "there are 4 classes" in note for note in found)
+    assert any("frechet_infinite starts at N = 3 samples for D = 3 features" in note for note in found)
+    found = notes(40, "styleganv")
+    assert not any("inception score" in note or "frechet_infinite" in note for note in found)
+    assert any("inception score in 10 splits of 3 clips" in note for note in notes(39, "styleganv"))
+    assert not any("inception score" in note for note in notes(39, "tats"))
+
+
 @pytest.mark.parametrize(("saved_ddof", "protocol", "ddof"), [(1, "tats", 1), (1, "styleganv", 0), (0, "tats", 1)])
 def test_statistics_stand_for_features(save, saved_ddof, protocol, ddof):
     x, y = rows(0), rows(1)
@@ -170,8 +189,9 @@ def test_no_file_and_no_feature_file(save, tmp_path):
     with pytest.raises(UserError, match="no such feature file"):
         evaluate(real, tmp_path / "missing.npz")
     (tmp_path / "text.npz").write_text("features")
-    with pytest.raises(UserError, match="is no feature file"):
+    with pytest.raises(UserError, match=r"is no feature file, .*: it is no \.npz archive of plain arrays") as caught:
         evaluate(real, tmp_path / "text.npz")
+    assert "allow_pickle" not in str(caught.value)
     (tmp_path / "text.txt").write_text("features")
     with pytest.raises(UserError, match=r"neither a folder of videos nor a .npz"):
         evaluate(real, tmp_path / "text.txt")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from einops import reduce
+from PIL import Image
 
 from longtake.metrics.evaluation.config import EvaluationConfig
 from longtake.metrics.evaluation.evaluation import evaluate
@@ -84,6 +85,17 @@ def write_noise(folder: Path, count: int, num_frames: int = 12, size: int = 16) 
     for seed in range(count):
         frames = np.random.default_rng(seed).integers(0, 256, (num_frames, size, size, 3), dtype=np.uint8)
         write_video(folder / f"noise-{seed:03d}.npy", frames, 25)
+    return folder
+
+
+def write_broken(folder: Path, num_frames: int = 12, size: int = 16) -> Path:
+    """Write a folder of pictures of which all but the first end after their header: opening it finds nothing."""
+    folder.mkdir(parents=True)
+    for number, frame in enumerate(moving_bars(0, num_frames, size)):
+        Image.fromarray(frame).save(folder / f"{number}.jpg")
+        if number:
+            picture = folder / f"{number}.jpg"
+            picture.write_bytes(picture.read_bytes()[:-20])
     return folder
 
 

@@ -19,6 +19,7 @@ from longtake.metrics.evaluation.folder_side import FolderSide
 from longtake.metrics.evaluation.protocols import Protocol
 from longtake.metrics.evaluation.report import CurveOfNumbers, Number
 from longtake.metrics.evaluation.sides import Side
+from longtake.metrics.evaluation.videos import map_decoding
 from longtake.metrics.evaluation.whole_videos import pair_quality
 from longtake.metrics.frechet import BiasWarning
 
@@ -93,8 +94,8 @@ class Comparison:
             fewer = min(real, fake)
             remedy = "add videos" if fewer == 1 else f"compare {fewer} of each (--count {fewer})"
             raise UserError(
-                f"{self.real.name} gives {real} clips and {self.fake.name} {fake}, and these numbers depend on how "
-                f"many: {remedy}, or ask for it (--allow-unequal)"
+                f"{self.real.name} gives {real} clips{self.real.shortage} and {self.fake.name} {fake}"
+                f"{self.fake.shortage}, and these numbers depend on how many: {remedy}, or ask for it (--allow-unequal)"
             )
 
     def name(self, measure: str) -> str:
@@ -119,12 +120,19 @@ class Comparison:
         return [(name, files[0][name], files[1][name]) for name in common]
 
     def prepare_pairs(self) -> None:
-        """Fill `pairs`, up to the end of the shortest video. Raises `UserError` for frames of different size."""
+        """Fill `pairs`, if they are not, up to the end of the shortest video.
+
+        Raises `BrokenVideosError` for those that do not decode, `UserError` for frames of different size.
+        """
+        if self.pairs is not None:
+            return
         real, fake = self.real, self.fake
         assert isinstance(real, FolderSide), "paired_names has checked this"
         assert isinstance(fake, FolderSide), "paired_names has checked this"
         paths = [(real.folder.root / x, fake.folder.root / y) for _, x, y in self.paired_names()]
-        curves = fake.workers.map(pair_quality, paths, lambda done, total: fake.progress("pairs", done, total))
+        curves = map_decoding(
+            fake.workers, pair_quality, paths, lambda done, total: fake.progress("pairs", done, total)
+        )
         length = min(len(decibels) for decibels, _ in curves)
         self.pairs = np.array([[decibels[:length], similarity[:length]] for decibels, similarity in curves])
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from longtake.metrics.evaluation.notes import notes_of
 from longtake.metrics.evaluation.protocols import Protocol, Start
 from longtake.metrics.evaluation.report import CurveOfNumbers, Number, Report, SavedFeatures, versions
 from longtake.metrics.evaluation.sides import Side, is_feature_file
-from longtake.metrics.evaluation.videos import Progress, open_folder
+from longtake.metrics.evaluation.videos import Progress, VideoFolder, broken_videos, open_folder
 from longtake.metrics.evaluation.work_group import WorkGroup, work_group
 from longtake.metrics.frechet import feature_statistics
 from longtake.metrics.networks.features import FeatureNetwork, load_features
@@ -52,6 +52,7 @@ def evaluate(
 
     Under `torchrun` the processes share reading and features, the first computes the numbers, and all return the
     report. Features are kept in `feature_cache.cache_folder()`.
+    Videos that cannot be read, also if only in the middle, are left out and named in the report.
     Raises `UserError` for whatever cannot be read or compared: no video, too few or too short ones, sets of unequal
     size, a metric that the data do not allow, missing weights.
     """
@@ -64,26 +65,29 @@ def evaluate(
         protocol = replace(protocol, frames=shortest, real_stride=1, fake_stride=1)
     with work_group() as workers:
         opening = Opening(protocol, config, workers, progress)
-        comparison = Comparison(
-            opening.side(Path(real), protocol.real_start, protocol.real_stride),
-            opening.side(Path(fake), protocol.fake_start, protocol.fake_stride),
-            config,
-            protocol,
-        )
-        if any(measure.compares_sets for measure in measures.values()):
-            comparison.check_sizes()
-        give_network(comparison, measures, network, workers, progress)
-        comparison.check()
-        measures, impossible = possible_measures(comparison, measures)
-        for measure in measures.values():
-            measure.prepare(comparison)
-        results = workers.on_first(lambda: compute(comparison, measures, progress))
+        while True:
+            comparison = Comparison(
+                opening.side(Path(real), protocol.real_start, protocol.real_stride),
+                opening.side(Path(fake), protocol.fake_start, protocol.fake_stride),
+                config,
+                protocol,
+            )
+            if any(measure.compares_sets for measure in measures.values()):
+                comparison.check_sizes()
+            network = give_network(comparison, measures, network, workers, progress)
+            comparison.check()
+            possible, impossible = possible_measures(comparison, measures)
+            broken = broken_videos(task for each in possible.values() for task in each.preparations(comparison))
+            if not broken:
+                break
+            opening.leave_out(broken)  # and draw clips anew: the numbers are those of folders without these files
+        results = workers.on_first(lambda: compute(comparison, possible, progress))
     folders = {name: side for name, side in comparison.sides.items() if isinstance(side, FolderSide)}
     return Report(
         facts_of(comparison),
         [result for result in results if isinstance(result, Number)],
         [result for result in results if isinstance(result, CurveOfNumbers)],
-        notes_of(comparison, measures, impossible, results),
+        notes_of(comparison, possible, impossible, results),
         {key: clips for name, side in folders.items() for key, clips in clip_lists_of(name, side).items()},
         {name: features_of(side, comparison) for name, side in folders.items() if "features" in side.data},
     )
@@ -91,12 +95,13 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Opening:
-    """What both sides are opened with."""
+    """What both sides are opened with, and the folders that were, by their path."""
 
     protocol: Protocol
     config: EvaluationConfig
     workers: WorkGroup
     progress: Progress
+    folders: dict[Path, VideoFolder] = field(default_factory=dict)
 
     def side(self, source: Path, start: Start, stride: int) -> Side:
         """Find a side's videos and draw its clips, or read its file. Raises `UserError` for fewer than asked for."""
@@ -105,13 +110,25 @@ class Opening:
         if is_feature_file(source):
             side = FileSide(read_feature_file(source), protocol.count, self.config.seed)
         else:
-            folder = open_folder(source, self.progress)
+            if source not in self.folders:
+                self.folders[source] = open_folder(source, self.progress)
+            folder = self.folders[source]
             rule = ClipRule(protocol.frames, stride, start, protocol.trials, self.config.seed)
             clips = draw_clips(folder, rule, protocol.count)
             side = FolderSide(folder, rule, clips, self.workers, self.progress)
         if wanted is not None and side.count is not None and side.count < wanted:
-            raise UserError(f"count is {wanted}, but {source} gives only {side.count} clips")
+            raise UserError(f"count is {wanted}, but {source} gives only {side.count} clips{side.shortage}")
         return side
+
+    def leave_out(self, broken: Sequence[str]) -> None:
+        """Take videos of which `broken` has a message out of the folders.
+
+        Raises `UserError` if a folder holds no others, or none of these.
+        """
+        found = {source: folder.without(broken) for source, folder in self.folders.items()}
+        if found == self.folders:
+            raise UserError(broken[0])
+        self.folders.update(found)
 
 
 def give_network(
@@ -120,17 +137,20 @@ def give_network(
     network: FeatureNetwork | None,
     workers: WorkGroup,
     progress: Progress,
-) -> None:
-    """Load the network if a folder needs one. Raises `UserError` for missing weights."""
+) -> FeatureNetwork | None:
+    """Give the folders the network if they need one, loaded unless it is given; return it.
+
+    Raises `UserError` for missing weights.
+    """
     config, protocol = comparison.config, comparison.protocol
     folders = [side for side in comparison.sides.values() if isinstance(side, FolderSide)]
     if not folders:
         for name in ("features", "weights", "frames", "stride"):
             if getattr(config, name) is not None:
                 raise UserError(f"both sides are feature files: leave out {name}, it has no effect on them")
-        return
+        return network
     if not any(measure.needs_network for measure in measures.values()):
-        return
+        return network
     name = config.features or protocol.features
     network = network or load_features(
         name, weights=config.weights, trust=config.trust, device=device_of_process(config.device)
@@ -138,6 +158,7 @@ def give_network(
     extractor = Extractor(network, protocol.resize, config.batch_size, workers, progress)
     for side in folders:
         side.extractor = extractor
+    return network
 
 
 def device_of_process(name: str | None) -> str:

@@ -13,10 +13,10 @@ from jaxtyping import Float32
 from longtake.core.errors import UserError
 from longtake.metrics.evaluation.clip_list import Clip
 from longtake.metrics.evaluation.feature_cache import FeatureCache, Output
-from longtake.metrics.evaluation.videos import Progress, VideoFolder
+from longtake.metrics.evaluation.videos import BrokenVideosError, Progress, VideoFolder, map_decoding
 from longtake.metrics.evaluation.work_group import WorkGroup
 from longtake.metrics.networks.features import FeatureNetwork
-from longtake.video import VideoReader
+from longtake.video import VideoError, VideoReader
 
 VideoClips = tuple[Clip, ...]  # of one video
 
@@ -44,7 +44,7 @@ class Extractor:
     ) -> Float32[np.ndarray, "n s d"]:
         """Return the features (or class probabilities) of the clips of each video; all have equally many clips.
 
-        Raises `VideoError` for a video that turns out not to decode, `UserError` for clips the network does not take.
+        Raises `BrokenVideosError` for those that do not decode, `UserError` for clips the network does not take.
         """
         cache = FeatureCache(self.network.name, self.network.sha256, self.resize, output)
         distinct = list(dict.fromkeys(videos))
@@ -54,14 +54,18 @@ class Extractor:
             paths = [folder.root / clips[0].file for clips in group]
             found = [cache.read(path, clips) for path, clips in zip(paths, group, strict=True)]
             missing = [position for position, rows in enumerate(found) if rows is None]
-            computed = self._compute([(paths[i], group[i]) for i in missing], output)
+            wanted = [(paths[i], group[i]) for i in missing]
+            try:
+                computed = list(self._compute(wanted, output))
+            except VideoError as error:
+                raise BrokenVideosError(*(broken_among(wanted) or error.args)) from error
             for position, rows in zip(missing, computed, strict=True):
                 cache.write(paths[position], group[position], rows)
                 found[position] = rows
             return [rows for rows in found if rows is not None]
 
         title = f"{output} of {folder.root.name}"
-        shares = self.workers.map(rows_of, groups, lambda done, total: self.progress(title, done, total))
+        shares = map_decoding(self.workers, rows_of, groups, lambda done, total: self.progress(title, done, total))
         rows = [row for share in shares for row in share]
         by_clips = dict(zip((clips for group in groups for clips in group), rows, strict=True))
         return np.stack([by_clips[clips] for clips in videos])
@@ -96,6 +100,18 @@ class Extractor:
         for _, clips in videos:
             yield np.stack(rows[start : start + len(clips)])
             start += len(clips)
+
+
+def broken_among(videos: Sequence[tuple[Path, VideoClips]]) -> list[str]:
+    """Return a message for each video whose clips cannot be read: not only for the first, at which reading ends."""
+    messages: list[str] = []
+    for video in videos:
+        try:
+            for _ in clip_frames([video]):
+                pass
+        except VideoError as error:
+            messages += error.args
+    return messages
 
 
 def clip_frames(videos: Sequence[tuple[Path, VideoClips]]) -> Iterator[np.ndarray]:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32
 
+from longtake.core.errors import UserError
 from longtake.core.files import atomic_path
 from longtake.metrics.evaluation.clip_list import Clip
+
+logger = logging.getLogger(__name__)
 
 Output = Literal["features", "probabilities"]
 
@@ -49,14 +54,26 @@ class FeatureCache:
         return rows if isinstance(rows, np.ndarray) and rows.ndim == 2 and len(rows) == len(clips) else None
 
     def write(self, path: Path, clips: Sequence[Clip], rows: Float32[np.ndarray, "s d"]) -> None:
-        """Keep the features of the clips of one video."""
-        with atomic_path(self._file(path, clips)) as partial:
-            np.save(partial, rows, allow_pickle=False)
+        """Keep the features of the clips of one video; where the cache cannot be written, only warn of it."""
+        try:
+            with atomic_path(self._file(path, clips)) as partial:
+                np.save(partial, rows, allow_pickle=False)
+        except (OSError, UserError):
+            warn_of_unwritable(cache_folder())
 
     def _file(self, path: Path, clips: Sequence[Clip]) -> Path:
         key = {**asdict(self), "video": identity(path), "clips": [asdict(clip) | {"file": ""} for clip in clips]}
         name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         return cache_folder() / name[:2] / f"{name}.npy"
+
+
+@cache  # once, not for every video
+def warn_of_unwritable(folder: Path) -> None:
+    """Say that nothing can be kept in the cache."""
+    logger.warning(
+        "cannot write to the cache %s: features are not kept for another time (LONGTAKE_CACHE names another folder)",
+        folder,
+    )
 
 
 def identity(path: Path) -> list[Any]:

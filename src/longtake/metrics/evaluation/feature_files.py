@@ -85,7 +85,7 @@ def read_feature_file(path: Path) -> FeatureFile:
         with np.load(path, allow_pickle=False) as archive:
             content = {name: archive[name] for name in archive.files}
     except DAMAGES as error:
-        raise UserError(f"{path} is no feature file, or is damaged: {' '.join(str(error).split())}") from error
+        raise UserError(f"{path} is no feature file, or is damaged: {reason(error)}") from error
     arrays = {name: checked(path, name, content[name]) for name in ARRAYS if name in content}
     counts = {name: len(array) for name, array in arrays.items()}
     if len(set(counts.values())) > 1:
@@ -95,6 +95,14 @@ def read_feature_file(path: Path) -> FeatureFile:
     if not arrays and statistics is None:
         raise UserError(f"{path} holds {', '.join(content) or 'nothing'} (known: {', '.join(ARRAYS)}, mu with sigma)")
     return FeatureFile(path, arrays, statistics, provenance)
+
+
+def reason(error: Exception) -> str:
+    """Return what numpy says on one line; for what it takes for pickled objects, without its advice to run them."""
+    text = " ".join(str(error).split())
+    if "pickle" in text:
+        return "it is no .npz archive of plain arrays, as numpy.savez writes; nothing in it was run"
+    return text
 
 
 def write_feature_file(

@@ -28,7 +28,6 @@ from longtake.metrics.evaluation.limits import (
     Limits,
     entropy_limits,
     score_limits,
-    within,
 )
 from longtake.metrics.evaluation.report import CurveOfNumbers, Number
 from longtake.metrics.evaluation.sides import Side
@@ -52,7 +51,7 @@ def frechet_measure(c: Comparison) -> Results:
     if not with_features:
         return [Number(c.name("frechet_distance"), distance(), None, conditions)]
     number = c.number_over_trials(c.name("frechet_distance"), distance, trials(*with_features), conditions)
-    return [within(NON_NEGATIVE, number)]
+    return [number.within(NON_NEGATIVE)]
 
 
 def frechet_statistic(real: Statistics | None, fake: Statistics | None, ddof: int) -> Statistic:
@@ -94,7 +93,7 @@ def jedi_measure(c: Comparison) -> Results:
     """JEDi's form of MMD; JEDi itself is that of V-JEPA features."""
     sets = trials(c.real, c.fake)[0]
     number = c.number(c.name("jedi_mmd"), unequal_jedi, sets, c.conditions("real", "fake"))
-    return [within(NON_NEGATIVE, number)]
+    return [number.within(NON_NEGATIVE)]
 
 
 def unequal_jedi(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m d"]) -> float:
@@ -142,7 +141,7 @@ def clip_length_measure(c: Comparison) -> Results:
         name = c.name(f"frechet_distance_{LONG_CLIP}f_over_{SHORT_CLIP}f")
         both = conditions(SHORT_CLIP, LONG_CLIP)
         numbers.append(c.number(name, lambda x, y: distance(1)(x, y) / distance(0)(x, y), sets, both))
-    return [within(NON_NEGATIVE, number) for number in numbers]
+    return [number.within(NON_NEGATIVE) for number in numbers]
 
 
 def inception_measure(c: Comparison) -> Results:
@@ -158,8 +157,8 @@ def inception_measure(c: Comparison) -> Results:
     entropies = [c.number(c.name(name), part(name), [rows], conditions) for name in ("inter_entropy", "intra_entropy")]
     num_classes = rows.shape[1]
     return [
-        within(score_limits(num_classes), score),
-        *(within(entropy_limits(num_classes), entropy) for entropy in entropies),
+        score.within(score_limits(num_classes)),
+        *(entropy.within(entropy_limits(num_classes)) for entropy in entropies),
     ]
 
 
@@ -176,7 +175,7 @@ def segment_measure(c: Comparison) -> Results:
     )
     if curve.values[0] > ROUNDING:
         curve = replace(curve, details={"relative_to_first": relative_to_first(curve.values).tolist()})
-    return [within(NON_NEGATIVE, curve)]
+    return [curve.within(NON_NEGATIVE)]
 
 
 def cosine_measure(c: Comparison) -> Results:
@@ -186,7 +185,7 @@ def cosine_measure(c: Comparison) -> Results:
     curves = np.array([cosine_similarity_by_lag(video, lags) for video in segments])
     places = ("lag in segments", lags)
     curve = mean_curve(c, c.name("cosine_by_lag"), places, curves, segment_conditions(c, "fake"))
-    return [within(CORRELATION, curve)]
+    return [curve.within(CORRELATION)]
 
 
 def ccs_measure(c: Comparison) -> Results:
@@ -195,7 +194,7 @@ def ccs_measure(c: Comparison) -> Results:
     mean = c.number(c.name("ccs_mean"), lambda p: float(ccs(p)[1:].mean()), [segments], conditions)
     return [
         coherence_curve(c, "ccs", ccs, SHARE),
-        within(SHARE, mean),
+        mean.within(SHARE),
         coherence_curve(c, "first_class_probability", first_class_probability, SHARE),
     ]
 
@@ -223,7 +222,7 @@ def coherence_curve(
         lambda t: [segments[:, [0, t]]],
         segment_conditions(c, "fake"),
     )
-    return within(limits, curve)
+    return curve.within(limits)
 
 
 def segment_conditions(c: Comparison, *sides: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401

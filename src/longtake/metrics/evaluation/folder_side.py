@@ -14,7 +14,7 @@ from longtake.metrics.evaluation.clip_list import Clip, ClipList, ClipRule, draw
 from longtake.metrics.evaluation.extraction import Extractor
 from longtake.metrics.evaluation.feature_cache import Output
 from longtake.metrics.evaluation.sides import Need, Side
-from longtake.metrics.evaluation.videos import LeftOut, Progress, VideoFolder, frame_rates
+from longtake.metrics.evaluation.videos import LeftOut, Progress, VideoFolder, frame_rates, map_decoding
 from longtake.metrics.evaluation.whole_videos import changes, perceptual_change
 from longtake.metrics.evaluation.work_group import WorkGroup
 from longtake.video import VideoInfo
@@ -70,6 +70,17 @@ class FolderSide(Side):
         """Videos that cannot be read or are too short."""
         return (*self.folder.left_out, *self.clips.left_out)
 
+    @property
+    def shortage(self) -> str:
+        """How many videos cannot be used, and why."""
+        reasons = []
+        if self.clips.left_out:
+            reasons.append(f"{len(self.clips.left_out)} of fewer than {self.rule.span} frames")
+        if unreadable := self.folder.left_out:
+            reasons.append(f"{len(unreadable)} unreadable, such as {unreadable[0].file}: {unreadable[0].reason}")
+        total = len(self.folder.videos) + len(self.folder.left_out)
+        return f" (of {total} videos: {', '.join(reasons)})" if reasons else ""
+
     def lacks(self, need: Need) -> str | None:
         """Return why `need` cannot be had, or None if it can."""
         network = None if self.extractor is None else self.extractor.network
@@ -111,8 +122,11 @@ class FolderSide(Side):
         else:
             measure = changes if need == "changes" else perceptual_change
             title = f"{need} in {self.folder.root.name}"
-            rows = self.workers.map(
-                lambda video: measure(video.path), self.videos, lambda done, total: self.progress(title, done, total)
+            rows = map_decoding(
+                self.workers,
+                lambda video: measure(video.path),
+                self.videos,
+                lambda done, total: self.progress(title, done, total),
             )
             self.data[need] = np.array(rows)
 

@@ -6,14 +6,10 @@ No limits hold for KVD, which has no bias and may fall below 0, and for what is 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from typing import TypeVar
 
-from longtake.metrics.evaluation.report import CurveOfNumbers, Number
 from longtake.metrics.frames import PSNR_OF_EQUAL_FRAMES
 
 Limits = tuple[float, float]
-Result = TypeVar("Result", Number, CurveOfNumbers)
 
 # Frechet distances and their ratios, biased MMD (a squared norm), KL divergences (Gibbs), LPIPS (a sum of squares)
 NON_NEGATIVE: Limits = (0, math.inf)
@@ -33,10 +29,3 @@ def score_limits(num_classes: int) -> Limits:
 def entropy_limits(num_classes: int) -> Limits:
     """Limits of an entropy over classes: that of one class alone, and that of equal shares."""
     return (0, math.log(num_classes))
-
-
-def within(limits: Limits, result: Result) -> Result:
-    """Return a number or a curve with its intervals cut to `limits`."""
-    if isinstance(result, CurveOfNumbers):
-        return replace(result, intervals=[interval.within(*limits) for interval in result.intervals])
-    return result if result.interval is None else replace(result, interval=result.interval.within(*limits))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 from longtake.core.errors import UserError, choose_one_of
@@ -65,12 +66,11 @@ class Measure:
             return f"neither {comparison.real.name} nor {comparison.fake.name} holds videos"
         return None
 
-    def prepare(self, comparison: Comparison) -> None:
-        """Have both sides prepare what it needs."""
-        if self.is_paired and comparison.pairs is None:
-            comparison.prepare_pairs()
-        for side, need in [*self._wanted(comparison), *self._on_offer(comparison)]:
-            side.prepare(need)
+    def preparations(self, comparison: Comparison) -> list[Callable[[], None]]:
+        """Return what has both sides prepare what it needs, each to be called."""
+        needs = [*self._wanted(comparison), *self._on_offer(comparison)]
+        pairs = [comparison.prepare_pairs] if self.is_paired else []
+        return [*pairs, *(partial(side.prepare, need) for side, need in needs)]
 
     def _wanted(self, comparison: Comparison) -> list[tuple[Side, Need]]:
         return [(comparison.real, need) for need in self.real] + [(comparison.fake, need) for need in self.fake]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from longtake.metrics.evaluation.comparison import Comparison
+from longtake.metrics.evaluation.comparison import Comparison, names_of
 from longtake.metrics.evaluation.feature_measures import Results
 from longtake.metrics.evaluation.file_side import FileSide
 from longtake.metrics.evaluation.folder_side import FolderSide
 from longtake.metrics.evaluation.measures import Measure
 from longtake.metrics.evaluation.report import CurveOfNumbers, Number
 from longtake.metrics.frechet import bias_note
+from longtake.metrics.inception_score import INCEPTION_SCORE_PROTOCOLS
 
 BIASED = ("frechet_distance", "segments", "clip_lengths")  # by about 1/N
 COMPARABLE = {
@@ -31,7 +32,9 @@ def notes_of(
     if any(measure.needs_network for measure in measures.values()):
         if not all(isinstance(side, FileSide) for side in comparison.sides.values()):
             notes = [*comparison.config.notes(), *notes]
-        notes += [*count_notes(comparison, measures), *difference_notes(comparison)]
+        notes += [*count_notes(comparison, measures), *size_notes(comparison), *difference_notes(comparison)]
+    if comparison.pairs is not None:
+        notes += pair_notes(comparison, comparison.pairs.shape[-1])
     if any(has_interval(result) for result in results):
         notes.append(
             f"intervals: 95 %, {comparison.config.resamples} resamples of the videos; they hold at this number of "
@@ -79,12 +82,74 @@ def count_notes(comparison: Comparison, measures: Mapping[str, Measure]) -> Iter
     biased = any(name in BIASED for name in measures)
     if biased and counts and (note := bias_note(min(counts.values()), feature_width(comparison))):
         yield note
+    if "frechet_infinite" in measures:
+        yield from extrapolation_notes(comparison)
+    if "is" in measures:
+        yield from split_notes(comparison)
     if len(set(counts.values())) > 1:
         yield f"the sets differ in size: {counts['real']} real and {counts['fake']} fake clips"
     wanted = comparison.protocol.count
     for name, count in counts.items():
         if wanted is not None and count < wanted:
             yield f"{count} {name} clips, where {wanted} are wanted"
+
+
+def extrapolation_notes(comparison: Comparison) -> Iterator[str]:
+    """Say where the line of an extrapolation begins at too few clips, as `frechet_distance_infinite` warns."""
+    num_clips = min(side.data["features"].shape[1] for side in comparison.sides.values())
+    width = feature_width(comparison)
+    if num_clips // 4 <= width:
+        yield (
+            f"frechet_infinite starts at N = {num_clips // 4} samples for D = {width} features: with N <= D the bias "
+            "is no line in 1/N yet, and the value at its end is not to be trusted"
+        )
+
+
+def split_notes(comparison: Comparison) -> Iterator[str]:
+    """Say where the splits of an inception score are too small to show every class."""
+    num_clips, num_classes = comparison.fake.data["probabilities"].shape
+    num_splits = INCEPTION_SCORE_PROTOCOLS[comparison.protocol.inception_score].num_splits
+    fewest = num_clips // num_splits
+    if fewest < num_classes:
+        yield (
+            f"inception score in {num_splits} splits of {fewest} clips: none can score more than it has clips, and "
+            f"there are {num_classes} classes; compare it only at the same N"
+        )
+
+
+def size_notes(comparison: Comparison) -> Iterator[str]:
+    """Say where videos have another size than the protocol's."""
+    wanted = comparison.protocol.size
+    if wanted is None:
+        return
+    for name, side in comparison.sides.items():
+        found = side.conditions.get("resolution")
+        if found not in (None, f"{wanted}x{wanted}"):
+            sizes = ", ".join(map(str, found)) if isinstance(found, list) else found
+            yield (
+                f"{name} videos are {sizes}, where protocol {comparison.config.protocol} measures {wanted}x{wanted}: "
+                "the number is not comparable with published ones"
+            )
+
+
+def pair_notes(comparison: Comparison, num_frames: int) -> Iterator[str]:
+    """Say which videos and frames have no part in the pairs, of which the first `num_frames` frames were compared."""
+    pairs = comparison.paired_names()
+    lengths: dict[tuple[str, str], int] = {}
+    for name, side in comparison.sides.items():
+        assert isinstance(side, FolderSide), "only folders have pairs"
+        lengths |= {(name, side.folder.name(video)): video.num_frames for video in side.folder.videos}
+    compared = {side: [files[place] for files in pairs] for place, side in ((1, "real"), (2, "fake"))}
+    longest = max(lengths[side, file] for side, files in compared.items() for file in files)
+    if longest > num_frames:
+        yield (
+            f"psnr and ssim: the first {num_frames} frames of every video, as many as the shortest of them has; "
+            f"the longest has {longest}"
+        )
+    common = names_of(comparison.real).keys() & names_of(comparison.fake).keys()
+    alone = {name: len(names_of(side)) - len(common) for name, side in comparison.sides.items()}
+    if any(alone.values()):
+        yield f"psnr and ssim: {alone['real']} real and {alone['fake']} fake videos have no partner and are left out"
 
 
 def difference_notes(comparison: Comparison) -> Iterator[str]:

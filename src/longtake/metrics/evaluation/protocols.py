@@ -53,6 +53,8 @@ class Protocol:
     """The same for a fake video."""
     trials: int = 1
     """How often clips are drawn anew; the number is the mean over the trials."""
+    size: int | None = None
+    """Height and width of the videos that the protocol measures; None: any. Others are measured, and it is said."""
     inception_score: str = "tats"
     """Which of `INCEPTION_SCORE_PROTOCOLS` the inception score follows."""
     deviations: tuple[str, ...] = ()
@@ -98,6 +100,7 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
         "glober": replace(
             STYLEGANV,
             source="GLOBER (Sun et al. 2023): StyleGAN-V's tool at 256 x 256",
+            size=256,
             deviations=(NOT_SORTED, NO_MIRROR),
         ),
         "g3an": Protocol(

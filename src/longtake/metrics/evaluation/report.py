@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from longtake.core.files import atomic_path, write_json
 from longtake.metrics.bootstrap import Interval
 from longtake.metrics.evaluation.clip_list import ClipList
 from longtake.metrics.evaluation.feature_files import SUFFIX, Statistics, write_feature_file
+from longtake.metrics.evaluation.limits import Limits
 from longtake.metrics.evaluation.plots import Line, draw_plot
 
 
@@ -34,6 +35,10 @@ class Number:
     interval: Interval | None
     conditions: Mapping[str, Any]
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    def within(self, limits: Limits) -> Number:
+        """Return it with its interval cut to what it can be."""
+        return self if self.interval is None else replace(self, interval=self.interval.within(*limits))
 
     def to_json(self) -> dict[str, Any]:
         """Return it as it stands in the report."""
@@ -67,6 +72,10 @@ class CurveOfNumbers:
     intervals: Sequence[Interval]
     conditions: Mapping[str, Any]
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    def within(self, limits: Limits) -> CurveOfNumbers:
+        """Return it with its intervals cut to what its values can be."""
+        return replace(self, intervals=[interval.within(*limits) for interval in self.intervals])
 
     def to_json(self) -> dict[str, Any]:
         """Return it as it stands in the report."""

@@ -53,6 +53,11 @@ class Side(ABC):
         """Clips per trial; None if a file of statistics does not say."""
 
     @property
+    def shortage(self) -> str:
+        """Why there are fewer clips than videos, to follow their number in a message; empty if there are not."""
+        return ""
+
+    @property
     def statistics(self) -> Statistics | None:
         """Mean and covariance, where there are no features."""
         return None
@@ -63,7 +68,7 @@ class Side(ABC):
 
     @abstractmethod
     def prepare(self, need: Need) -> None:
-        """Fill `data[need]`. Raises `UserError` for videos that do not decode."""
+        """Fill `data[need]`. Raises `BrokenVideosError` for those that do not decode."""
 
     @property
     @abstractmethod

@@ -8,7 +8,7 @@ from typing import Any
 from longtake.metrics.evaluation.comparison import Comparison
 from longtake.metrics.evaluation.feature_measures import Results, mean_curve
 from longtake.metrics.evaluation.folder_side import FolderSide
-from longtake.metrics.evaluation.limits import CORRELATION, DECIBELS, NON_NEGATIVE, SHARE, Limits, within
+from longtake.metrics.evaluation.limits import CORRELATION, DECIBELS, NON_NEGATIVE, SHARE, Limits
 from longtake.metrics.evaluation.report import Number
 from longtake.metrics.evaluation.sides import Need
 from longtake.metrics.evaluation.videos import frame_rates
@@ -50,7 +50,7 @@ def per_side(c: Comparison, need: Need, columns: Mapping[str, int], limits: Limi
         for name, column in columns.items():
             values = side.data[need][:, column]
             number = c.number(f"{name}[{side_name}]", lambda rows: float(rows.mean()), [values], conditions)
-            numbers.append(within(limits, number))
+            numbers.append(number.within(limits))
     return numbers
 
 
@@ -79,4 +79,4 @@ def pair_results(c: Comparison, name: str, row: int, limits: Limits) -> Results:
         conditions[side_name] = facts
     mean: Number = c.number(f"{name}_mean", lambda rows: float(rows.mean()), [curves.mean(axis=1)], conditions)
     curve = mean_curve(c, name, ("frame", range(curves.shape[1])), curves, conditions)
-    return [within(limits, curve), within(limits, mean)]
+    return [curve.within(limits), mean.within(limits)]

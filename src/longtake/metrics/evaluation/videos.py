@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from longtake.core.errors import UserError
 from longtake.core.files import printable
+from longtake.metrics.evaluation.work_group import Item, Result, WorkGroup
 from longtake.video import UNKNOWN_FPS, VideoError, VideoInfo, probe
 from longtake.video.find import find_videos
 
@@ -24,6 +25,13 @@ class LeftOut:
 
     file: str
     reason: str
+
+
+class BrokenVideosError(VideoError):
+    """Videos that were opened and turn out not to decode; `args` are the messages, `FILE: reason`, of all."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,21 @@ class VideoFolder:
         """Return the video's path in the folder, with slashes on every system."""
         return video.path.relative_to(self.root).as_posix()
 
+    def without(self, broken: Collection[str]) -> VideoFolder:
+        """Return the folder without videos of which `broken` has a message, `FILE: reason`: they are left out.
+
+        Raises `UserError` if no other is in it.
+        """
+        videos, left_out = [], list(self.left_out)
+        for video in self.videos:
+            path = f"{video.path}: "
+            reason = next((each.removeprefix(path) for each in broken if each.startswith(path)), None)
+            if reason is None:
+                videos.append(video)
+            else:
+                left_out.append(LeftOut(printable(self.name(video)), printable(reason)))
+        return checked_folder(self.root, videos, left_out)
+
 
 def open_folder(root: Path, progress: Progress) -> VideoFolder:
     """Find and probe every video under `root`. Raises `UserError` if there is none that can be read."""
@@ -57,10 +80,56 @@ def open_folder(root: Path, progress: Progress) -> VideoFolder:
             else:
                 left_out.append(LeftOut(printable(path.relative_to(root).as_posix()), printable(found)))
             progress(f"looking at {root.name}", done, len(paths))
+    return checked_folder(root, videos, left_out)
+
+
+def checked_folder(root: Path, videos: Sequence[VideoInfo], left_out: Sequence[LeftOut]) -> VideoFolder:
+    """Return the folder of these videos; raises `UserError` if all are left out."""
     if not videos:
         first = left_out[0]
-        raise UserError(f"{root}: none of {len(paths)} videos can be read, such as {first.file}: {first.reason}")
+        raise UserError(f"{root}: none of {len(left_out)} videos can be read, such as {first.file}: {first.reason}")
     return VideoFolder(root, tuple(videos), tuple(left_out))
+
+
+def map_decoding(
+    workers: WorkGroup,
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    progress: Callable[[int, int], None],
+) -> list[Result]:
+    """Return `workers.map` of a function that decodes.
+
+    A video that does not decode does not end the work: once all items are done, every process raises the same
+    `BrokenVideosError`.
+    """
+
+    def attempt(item: Item) -> Result | VideoError:
+        try:
+            return function(item)
+        except VideoError as error:
+            return error
+
+    results: list[Result] = []
+    messages: list[str] = []
+    for outcome in workers.map(attempt, items, progress):
+        if isinstance(outcome, VideoError):
+            messages += outcome.args
+        else:
+            results.append(outcome)
+    if messages:
+        raise BrokenVideosError(*messages)
+    return results
+
+
+def broken_videos(tasks: Iterable[Callable[[], None]]) -> list[str]:
+    """Run every task; return a message, `FILE: reason`, of each video that any of them found not to decode."""
+    messages: list[str] = []
+    for task in tasks:
+        try:
+            task()
+        except BrokenVideosError as error:
+            messages += error.args
+    return messages
 
 
 def try_probe(path: Path) -> VideoInfo | str:

@@ -61,6 +61,12 @@ PUBLISHED = {
 }
 """Network -> what to look for."""
 
+WITHOUT_WEIGHTS = (
+    "or do without: --features local:evaluator-weizmann (ships with the package; local:PATH takes one of your own), "
+    ".npz files of features in place of folders, or --metrics flickering histogram_correlation psnr ssim, "
+    "which need no network"
+)
+
 
 def cache_folder() -> Path:
     """Return where weights are looked for last: weights/ in $LONGTAKE_CACHE or ~/.cache/longtake."""
@@ -82,7 +88,8 @@ def find_weights(network: str, explicit: Path | None = None) -> Path:
             return cache_folder() / name
     raise UserError(
         f"no weights for {network}: get {published.files[0]} from {published.source}; "
-        f"then give its path with --weights, name it in {published.variable}, or put it into {cache_folder()}"
+        f"then give its path with --weights, name it in {published.variable}, or put it into {cache_folder()}; "
+        f"{WITHOUT_WEIGHTS}"
     )
 
 
