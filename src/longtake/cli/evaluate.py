@@ -12,7 +12,6 @@ from rich.markup import escape
 from longtake.cli.output import check_can_create, check_can_create_folder
 from longtake.cli.parsing import Command, Flag, OptionalInt, OptionalPath, OptionalText
 from longtake.cli.terminal import Stopwatch, process_rank, progress_bar, say, show
-from longtake.core.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,8 +64,9 @@ class Evaluate(Command):
         """Evaluate, write the report and what belongs to it, print the table."""
         from longtake.metrics.evaluation.config import EvaluationConfig
         from longtake.metrics.evaluation.report import check_report_path
+        from longtake.metrics.evaluation.sides import check_video_options
 
-        self.check_video_options()
+        check_video_options(self.real, self.fake, {"device": self.device, "save_features": self.save_features})
         check_report_path(self.out)
         check_can_create(self.out)
         if self.save_features is not None:
@@ -93,15 +93,6 @@ class Evaluate(Command):
             files += report.write_features(self.save_features)
         show_report(report)
         say(f"wrote {', '.join(str(file) for file in files)} in {clock}")
-
-    def check_video_options(self) -> None:
-        """Raise `UserError` for what is only asked of videos, where both sides are files of features."""
-        if any(side.suffix.lower() != ".npz" for side in (self.real, self.fake)):
-            return
-        for name in ("frames", "stride", "weights", "device", "save_features"):
-            if getattr(self, name) is not None:
-                option = name.replace("_", "-")
-                raise UserError(f"--{option} is for videos, but both sides are files of features")
 
 
 def show_report(report: Report) -> None:

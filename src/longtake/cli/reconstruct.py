@@ -120,13 +120,13 @@ def read_clip(path: Path, span: int, *, whole: bool) -> tuple[np.ndarray, int, f
     """
     import numpy as np
 
-    from longtake.data.clips import reflect
+    from longtake.data.clips import part_edges, reflect
     from longtake.video import VideoReader
 
     with VideoReader(path) as reader:
         num_frames, fps = reader.info.num_frames, reader.info.fps
         if whole:
-            return reader.read((np.arange(span) * num_frames // span).tolist()), span, fps * span / num_frames
+            return reader.read(part_edges(num_frames, span)[:-1].tolist()), span, fps * span / num_frames
         num_real = min(span, num_frames)
         frames = reader.read(range(num_real))
     return frames[reflect(np.arange(span), num_real)], num_real, fps

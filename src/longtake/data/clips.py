@@ -52,7 +52,7 @@ def clip_indices(num_video_frames: int, clip: ClipConfig, rng: np.random.Generat
     if clip.mode == "windows":
         return clip_at(num_video_frames, clip, int(rng.choice(window_starts(num_video_frames, clip))))
     if clip.mode == "bins":
-        edges = _bin_edges(num_video_frames, clip)
+        edges = part_edges(num_video_frames, clip.num_frames)
         return rng.integers(edges[:-1], edges[1:])
     if clip.mode == "random_step":
         return clip_indices(num_video_frames, _fix_step(num_video_frames, clip, int(rng.choice(clip.steps))), rng)
@@ -83,7 +83,7 @@ def clip_at(num_video_frames: int, clip: ClipConfig, start: int) -> FrameIndices
     if clip.mode == "uniform":
         return np.linspace(0, num_video_frames - 1, clip.num_frames).round().astype(np.int64)
     if clip.mode == "bins":
-        edges = _bin_edges(num_video_frames, clip)
+        edges = part_edges(num_video_frames, clip.num_frames)
         return (edges[:-1] + edges[1:] - 1) // 2
     return reflect(start + clip.step * np.arange(clip.num_frames), num_video_frames)
 
@@ -96,14 +96,17 @@ def reflect(indices: FrameIndices, num_video_frames: int) -> FrameIndices:
     return np.minimum(position, 2 * num_video_frames - 2 - position)
 
 
+def part_edges(num_video_frames: int, num_parts: int) -> FrameIndices:
+    """Return the first frame of each of the parts of a video whose lengths differ by at most 1, and the end.
+
+    Where there are more parts than frames, some are empty and begin at the same frame.
+    """
+    return np.arange(num_parts + 1) * num_video_frames // num_parts
+
+
 def frame_spacing(indices: FrameIndices) -> float:
     """Return the mean distance in the file between neighbouring frames of a clip (1 if only one frame is in it)."""
     return float(np.abs(np.diff(indices)).mean()) if len(set(indices.tolist())) > 1 else 1.0
-
-
-def _bin_edges(num_video_frames: int, clip: ClipConfig) -> FrameIndices:
-    """Return the first frame of each of `clip.num_frames` parts whose lengths differ by at most 1, and the end."""
-    return np.arange(clip.num_frames + 1) * num_video_frames // clip.num_frames
 
 
 def _fix_step(num_video_frames: int, clip: ClipConfig, step: int) -> ClipConfig:

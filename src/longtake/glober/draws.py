@@ -28,9 +28,8 @@ def draw_kept(count: int, dropout: float, generator: torch.Generator) -> Bool[Te
 def draw_targets(lengths: Sequence[int], num_targets: int, generator: torch.Generator) -> Int[Tensor, "b n"]:
     """Draw `num_targets` different frames of each clip, uniformly; the first two of a row are in order of time.
 
-    `lengths` are the clips' numbers of frames, none below `num_targets`.
-
     The CRA loss pairs those two. The authors draw with replacement, which now and then pairs a frame with itself.
+    `lengths` are the clips' numbers of frames, none below `num_targets`.
     """
     scores = torch.rand(len(lengths), max(lengths), generator=generator, device=generator.device)
     ends = torch.tensor(lengths, device=scores.device)

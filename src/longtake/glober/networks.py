@@ -11,6 +11,7 @@ from einops import rearrange, repeat
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from longtake.data.clips import part_edges
 from longtake.data.transforms import resize_and_crop, to_frames, to_video
 from longtake.glober import request, sampling
 from longtake.glober.condition import GloberLabelEncoder
@@ -62,7 +63,7 @@ class GloberNetworks(PretrainedPipeline):
         span = self.config.span
         if self.config.frames == "whole_video":
             checks.check_video(video, len(self.config.keyframes))
-            return resize_and_crop(video[np.arange(span) * len(video) // span], self.image_size)
+            return resize_and_crop(video[part_edges(len(video), span)[:-1]], self.image_size)
         checks.check_video(video, span)
         return resize_and_crop(video[:span], self.image_size)
 

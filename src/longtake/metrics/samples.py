@@ -10,16 +10,14 @@ from longtake.core.errors import UserError
 
 SUM_TOLERANCE = 1e-3  # a float16 softmax over a few hundred classes is this far from 1
 RANGE_TOLERANCE = 1e-3  # resizing in half precision overshoots by less
-
-
-LARGEST = 1e150
+LARGEST = 1e150  # the square of more, summed over features, is infinite
 
 
 def as_samples(values: ArrayLike, what: str, axes: str, min_samples: int = 1) -> Float[np.ndarray, "n ..."]:
     """Return values as doubles, the first axis counting samples.
 
     `what` names them and `axes` ("n d") their shape in errors. Raises `UserError` for another number of axes, an empty
-    axis, fewer than `min_samples` samples, values that are not numbers, NaN or infinity.
+    axis, fewer than `min_samples` samples, values that are not numbers, NaN, infinity, or above `LARGEST`.
     """
     array = as_array(values, what, axes)
     if np.iscomplexobj(array):
@@ -34,8 +32,9 @@ def as_samples(values: ArrayLike, what: str, axes: str, min_samples: int = 1) ->
         raise UserError(f"{what}: {len(array)} samples are too few, at least {min_samples} are needed")
     if not np.isfinite(array).all():
         raise UserError(f"{what} must be finite: {np.count_nonzero(~np.isfinite(array))} values are NaN or infinite")
-    if array.size and np.abs(array).max() > LARGEST:
-        raise UserError(f"{what} reach {np.abs(array).max():.3g}, whose squares are more than a double can hold")
+    largest = max(array.max(initial=0), -array.min(initial=0))
+    if largest > LARGEST:
+        raise UserError(f"{what} reach {largest:.3g}, whose squares are more than a double can hold")
     return array
 
 

@@ -22,7 +22,7 @@ from longtake.metrics.evaluation.measures import Measure, choose_measures, possi
 from longtake.metrics.evaluation.notes import notes_of
 from longtake.metrics.evaluation.protocols import Protocol, Start
 from longtake.metrics.evaluation.report import CurveOfNumbers, Number, Report, SavedFeatures, versions
-from longtake.metrics.evaluation.sides import Side, is_feature_file
+from longtake.metrics.evaluation.sides import Side, check_video_options, is_feature_file
 from longtake.metrics.evaluation.videos import Progress, VideoFolder, broken_videos, open_folder
 from longtake.metrics.evaluation.work_group import WorkGroup, work_group
 from longtake.metrics.frechet import feature_statistics
@@ -59,6 +59,8 @@ def evaluate(
     config = config or EvaluationConfig()
     protocol = config.resolved_protocol()
     measures = choose_measures(config.metrics)
+    of_videos = ("features", "weights", "frames", "stride")
+    check_video_options(Path(real), Path(fake), {name: getattr(config, name) for name in of_videos})
     if not any(measure.needs_network for measure in measures.values()):
         # whole videos: none is too short, but that nothing changes in a single frame
         shortest = 2 if any("changes" in measure.either for measure in measures.values()) else 1
@@ -144,12 +146,7 @@ def give_network(
     """
     config, protocol = comparison.config, comparison.protocol
     folders = [side for side in comparison.sides.values() if isinstance(side, FolderSide)]
-    if not folders:
-        for name in ("features", "weights", "frames", "stride"):
-            if getattr(config, name) is not None:
-                raise UserError(f"both sides are feature files: leave out {name}, it has no effect on them")
-        return network
-    if not any(measure.needs_network for measure in measures.values()):
+    if not folders or not any(measure.needs_network for measure in measures.values()):
         return network
     name = config.features or protocol.features
     network = network or load_features(

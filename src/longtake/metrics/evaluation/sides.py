@@ -81,6 +81,16 @@ class Side(ABC):
         """What made the features, as far as known: features (a name), kind, weights_sha256, resize."""
 
 
+def check_video_options(real: Path, fake: Path, options: Mapping[str, object]) -> None:
+    """Raise `UserError` if one of `options`, by name, is given where both sides are files: it is about videos."""
+    if not (is_feature_file(real) and is_feature_file(fake)):
+        return
+    for name, value in options.items():
+        if value is not None:
+            option = name.replace("_", "-")
+            raise UserError(f"--{option} is for videos, but both sides are files of features: leave out {name}")
+
+
 def is_feature_file(source: Path) -> bool:
     """Whether a side is a file of features."""
     if source.suffix.lower() == SUFFIX:
