@@ -7,11 +7,16 @@ import json
 
 import pytest
 import torch
+from torch import nn
 from toy_tats import RECIPE, changed, write_videos
 
+import longtake
 from longtake.core.errors import UserError
+from longtake.data.index import index_folder
+from longtake.tats import build
 from longtake.tats.pipeline import TatsPipeline
 from longtake.tats.train import train
+from longtake.tats.transformer import TatsTransformer
 
 pytestmark = pytest.mark.usefixtures("on_cpu")
 
@@ -64,3 +69,37 @@ def test_wrong_settings_are_refused_before_a_run_is_made(recipe, data, tmp_path)
     with pytest.raises(UserError, match="size is 18"):
         train(changed(recipe, size=18), "toy", data, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_trained_vqgan_is_used_as_it_is_and_transformers_go_on_from_trained_ones(data, recipe, tmp_path):
+    train(recipe, "toy", data, tmp_path / "a", device="cpu", max_steps=2)
+    given = str(tmp_path / "a")
+    further = changed(recipe, vqgan__pretrained=given, transformer__init=given, sparse__init=given)
+    train(further, "toy", data, tmp_path / "b", device="cpu", max_steps=1)
+    train(further, "toy", data, tmp_path / "b", device="cpu", resume=True, max_steps=2)
+    assert sorted(path.name for path in (tmp_path / "b" / "components").iterdir()) == sorted(
+        ["transformer", "sparse", "interpolation"]
+    )
+    first, second = (longtake.load(tmp_path / run, device="cpu") for run in "ab")
+    assert same(first.vqgan, second.vqgan)
+    assert not same(first.transformer, second.transformer)
+
+    standing = changed(further, transformer__optimizer__lr=0.0)
+    train(standing, "toy", data, tmp_path / "c", device="cpu", only=["transformer"], max_steps=1)
+    assert same(
+        first.transformer, TatsTransformer.from_pretrained(tmp_path / "c" / "components/transformer/transformer")
+    )
+
+    index = index_folder(data)
+    with pytest.raises(UserError, match="does not fit the recipe: its num_codes is 16, not 32"):
+        build.check(changed(further, vqgan__codebook__num_codes=32), index)
+    with pytest.raises(UserError, match=r"cannot start from .*transformer: .*size mismatch"):
+        train(changed(further, transformer__hidden_size=32), "toy", data, tmp_path / "d", device="cpu")
+    with pytest.raises(UserError, match="no model 'nowhere'"):
+        build.check(changed(further, vqgan__pretrained="nowhere"), index)
+
+
+def same(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two networks have equal weights."""
+    mine, others = one.state_dict(), other.state_dict()
+    return mine.keys() == others.keys() and all(torch.equal(mine[key], others[key]) for key in mine)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping
 from dataclasses import replace
@@ -27,6 +26,7 @@ from longtake.glober.sampling import build_scheduler
 from longtake.glober.text_encoder import ConditionEncoder, check_clip, prompt_table, read_clip
 from longtake.glober.video_encoder import GloberVideoEncoder
 from longtake.models import find_folder, read_index
+from longtake.nn import trained_parts
 from longtake.training.optimizer import check_optimizer
 
 TEXT_ENCODER_DEPTH = 2
@@ -93,19 +93,16 @@ def check_windows(recipe: GloberRecipe) -> None:
         raise UserError("previous_window needs whole videos as latents: set cached_variants or encoded")
     if not 0 < config.previous_dropout <= 1:
         raise UserError(f"previous_dropout is {config.previous_dropout}; it must be above 0, and at most 1")
+    if not 0 <= config.previous_own_share <= 1:
+        raise UserError(f"previous_own_share is {config.previous_own_share}; it must be within [0, 1]")
 
 
 def check_pretrained(recipe: GloberRecipe, folder: Path, networks: Mapping[str, ModelMixin]) -> None:
     """Raise `UserError` if the networks that are used as they are differ from what the recipe describes."""
     index = read_index(folder)
     index = {"frames": "contiguous", **index}  # models made before there was a choice
-    pairs = [(name, getattr(recipe, name), index.get(name)) for name in ("frames", "span", "keyframes")]
-    for part, network in networks.items():
-        saved = network.load_config(folder / part)
-        pairs += [(name, value, saved.get(name, value)) for name, value in network.config.items() if name[0] != "_"]
-    for name, wanted, found in pairs:
-        if json.dumps(wanted) != json.dumps(found):
-            raise UserError(f"{folder} does not fit the recipe: its {name} is {found}, not {wanted}")
+    settings = [(name, getattr(recipe, name), index.get(name)) for name in ("frames", "span", "keyframes")]
+    trained_parts.check_fits(folder, networks, settings)
 
 
 def start_from(folder: Path, networks: Mapping[str, ModelMixin]) -> None:
@@ -116,16 +113,9 @@ def start_from(folder: Path, networks: Mapping[str, ModelMixin]) -> None:
     if anything else does not fit.
     """
     saved = read_index(folder)
-    for name, network in networks.items():
-        if name == "condition_encoder" and saved.get(name, [])[-1:] != [type(network).__name__]:
-            continue
-        try:
-            weights = type(network).from_pretrained(folder / name).state_dict()
-            missing, unexpected = network.load_state_dict(weights, strict=False)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise UserError(f"cannot start from {folder / name}: {' '.join(str(error).split())}") from error
-        for key in {*missing, *unexpected} - {PREVIOUS_WEIGHT}:
-            raise UserError(f"cannot start from {folder / name}: one of the two networks has no {key}")
+    kinds = {"condition_encoder": saved.get("condition_encoder", [])[-1:]}
+    alike = {name: network for name, network in networks.items() if kinds.get(name) in (None, [type(network).__name__])}
+    trained_parts.start_from(folder, alike, optional=[PREVIOUS_WEIGHT])
 
 
 def frame_vae(recipe: GloberRecipe) -> AutoencoderKL:

@@ -12,6 +12,8 @@ from longtake.core.errors import UserError
 from longtake.data.config import ClipConfig
 from longtake.data.index import VideoIndex
 from longtake.data.sets.stft import spectra_path
+from longtake.models import find_folder
+from longtake.nn.trained_parts import check_fits
 from longtake.tats.condition import Condition, LabelCondition, NoCondition, TextCondition
 from longtake.tats.config import ROLES, SpectrogramRecipe, TatsRecipe
 from longtake.tats.discriminators import TatsDiscriminator
@@ -31,25 +33,7 @@ def check(recipe: TatsRecipe, index: VideoIndex) -> None:
     Builds the networks without memory for their weights.
     """
     check_transformers(recipe)
-    config = recipe.vqgan
-    if config.perceptual_weight:
-        check_perceptual()
-    with torch.device("meta"):
-        model = vqgan(recipe)
-        discriminators(recipe)
-    time, space = model.downsample
-    if recipe.size % space:
-        raise UserError(f"size is {recipe.size}; it must be a multiple of {space} (vqgan.downsample)")
-    if recipe.span % time:
-        raise UserError(f"span is {recipe.span}; it must be a multiple of {time} (vqgan.downsample)")
-    num_latents = recipe.span // time
-    if config.padding == "reflect" and min(num_latents, recipe.size // space) < 3:
-        raise UserError(
-            f"padding 'reflect' needs 3 codes along every axis: a span of {3 * time}, a size of {3 * space}"
-        )
-    margin = sum(model.encoder_context) + sum(model.decoder_context)
-    if config.padding == "real" and num_latents <= margin:
-        raise UserError(f"span is {recipe.span}; padding 'real' needs {(margin + 1) * time} frames at least")
+    check_vqgan(recipe)
     if recipe.condition == "label" and not index.classes:
         raise UserError(
             f"the recipe needs classes, but {index.root} has no sub-folders (a video's folder is its class); "
@@ -64,6 +48,31 @@ def check(recipe: TatsRecipe, index: VideoIndex) -> None:
         if recipe.sample_step != 1:
             raise UserError(f"sample_step is {recipe.sample_step}, but sound goes with every frame: it must be 1")
         check_sound(index)
+
+
+def check_vqgan(recipe: TatsRecipe) -> None:
+    """Raise `UserError` for a VQGAN that cannot be built, whose clips are too small, or that differs from the given."""
+    config = recipe.vqgan
+    if config.perceptual_weight and not config.pretrained:
+        check_perceptual()
+    with torch.device("meta"):
+        model = vqgan(recipe)
+        discriminators(recipe)
+    if config.pretrained:
+        check_fits(find_folder(config.pretrained), {"vqgan": model})
+    time, space = model.downsample
+    if recipe.size % space:
+        raise UserError(f"size is {recipe.size}; it must be a multiple of {space} (vqgan.downsample)")
+    if recipe.span % time:
+        raise UserError(f"span is {recipe.span}; it must be a multiple of {time} (vqgan.downsample)")
+    num_latents = recipe.span // time
+    if config.padding == "reflect" and min(num_latents, recipe.size // space) < 3:
+        raise UserError(
+            f"padding 'reflect' needs 3 codes along every axis: a span of {3 * time}, a size of {3 * space}"
+        )
+    margin = sum(model.encoder_context) + sum(model.decoder_context)
+    if config.padding == "real" and num_latents <= margin:
+        raise UserError(f"span is {recipe.span}; padding 'real' needs {(margin + 1) * time} frames at least")
 
 
 def clip(recipe: TatsRecipe, num_frames: int) -> ClipConfig:

@@ -65,6 +65,9 @@ class DiscriminatorConfig:
 class VQGANConfig(StageConfig):
     """Stage 1: the 3D autoencoder with discrete codes."""
 
+    pretrained: str | None = None
+    """A trained TATS (shipped model, pipeline or run folder) whose VQGAN to use as it is; this stage then trains
+    nothing."""
     optimizer: OptimizerConfig = VQGAN_OPTIMIZER
     """The autoencoder's optimizer."""
     base_channels: int = 32
@@ -112,6 +115,9 @@ class TransformerConfig(StageConfig):
     """Attention heads."""
     dropout: float = 0.0
     """Dropout of the embedding and the residual branches (the authors: none)."""
+    init: str | None = None
+    """A trained TATS (shipped model, pipeline or run folder) whose transformer of the same name training starts from;
+    for codes of the same VQGAN."""
     cached_variants: int = 0
     """Encode every clip at most this many times, each time augmented anew, and keep its codes in memory; 0: decode,
     augment and encode every clip anew."""

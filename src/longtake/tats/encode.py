@@ -16,6 +16,7 @@ from longtake.data.dataset import ClipDataset
 from longtake.data.encoded import EncodedWriter
 from longtake.data.index import Progress, VideoIndex, index_folder
 from longtake.data.variants import EncodeReport, EncodeSettings, encode_variants
+from longtake.models import find_folder
 from longtake.tats import build
 from longtake.tats.config import ROLES, TatsRecipe, TransformerConfig, VQGANConfig
 from longtake.tats.tokens import code_encoding, codes_of_all_clips
@@ -77,11 +78,14 @@ def find_run(model: str) -> tuple[Path, TatsRecipe]:
         config = json.loads(run.config.read_text())
         assert config["family"] == "tats", config["family"]
         recipe = _clips_of(config["settings"])
+        pretrained = config["settings"]["vqgan"].get("pretrained")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{model} is no run folder: codes are made for the transformers of a run, whose recipe says how long their "
             "clips are"
         ) from error
+    if pretrained:
+        return find_folder(pretrained) / "vqgan", recipe
     vqgan = run.components / "vqgan" / "vqgan"
     if not vqgan.is_dir():
         raise UserError(f"run folder {model} has no trained VQGAN yet: train it first (--stage vqgan)")

@@ -25,6 +25,8 @@ from longtake.tats.stages import NUM_PREVIEWS, VQGANStage
 def check(recipe: SpectrogramRecipe, index: VideoIndex) -> None:
     """Raise `UserError` for settings that cannot be built, and for videos without the spectra of their sound."""
     config = recipe.vqgan
+    if config.pretrained:
+        raise UserError("vqgan.pretrained is set, but the VQGAN is all that this recipe trains")
     if config.perceptual_weight:
         check_perceptual()
     with torch.device("meta"):

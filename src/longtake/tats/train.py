@@ -9,6 +9,7 @@ import diffusers
 
 from longtake.core.files import atomic_path
 from longtake.data.index import VideoIndex, index_folder
+from longtake.models import find_folder
 from longtake.tats import build, spectrogram_stage
 from longtake.tats.config import ROLES, SpectrogramRecipe, TatsRecipe
 from longtake.tats.spectrogram_stage import SpectrogramStage
@@ -73,11 +74,12 @@ def factories(recipe: TatsRecipe | SpectrogramRecipe, index: VideoIndex) -> dict
         def stage(components: Components) -> Stage:
             from longtake.tats.transformer_stages import TransformerStage
 
-            return TransformerStage(name, recipe, index, _vqgan(components))
+            return TransformerStage(name, recipe, index, _vqgan(recipe, components))
 
         return stage
 
-    return {"vqgan": lambda _: VQGANStage(recipe, index), **{name: transformer(name) for name in transformers(recipe)}}
+    stages: dict[str, Factory] = {} if recipe.vqgan.pretrained else {"vqgan": lambda _: VQGANStage(recipe, index)}
+    return {**stages, **{name: transformer(name) for name in transformers(recipe)}}
 
 
 def transformers(recipe: TatsRecipe) -> list[str]:
@@ -89,16 +91,22 @@ def export(recipe: TatsRecipe | SpectrogramRecipe, index: VideoIndex, run: RunFo
     """Put the trained parts together as a pipeline in `run.model`; a VQGAN of spectrograms stands there alone."""
     if isinstance(recipe, SpectrogramRecipe):
         with atomic_path(run.model) as folder:
-            _vqgan(Components(run.components), SpectrogramStage.name).save_pretrained(folder)
+            _trained_vqgan(Components(run.components), SpectrogramStage.name).save_pretrained(folder)
         return
     from longtake.tats.transformer import TatsTransformer
 
     parts = Components(run.components)
     trained = {name: TatsTransformer.from_pretrained(parts.find(name) / name) for name in transformers(recipe)}
-    pipeline = build.pipeline(recipe, index, _vqgan(parts), **trained)
+    pipeline = build.pipeline(recipe, index, _vqgan(recipe, parts), **trained)
     with atomic_path(run.model) as folder:
         pipeline.save_pretrained(folder)
 
 
-def _vqgan(components: Components, stage: str = "vqgan") -> TatsVQGAN:
+def _vqgan(recipe: TatsRecipe, components: Components) -> TatsVQGAN:
+    if recipe.vqgan.pretrained:
+        return TatsVQGAN.from_pretrained(find_folder(recipe.vqgan.pretrained) / VQGANStage.name)
+    return _trained_vqgan(components, VQGANStage.name)
+
+
+def _trained_vqgan(components: Components, stage: str) -> TatsVQGAN:
     return TatsVQGAN.from_pretrained(components.find(stage) / stage)

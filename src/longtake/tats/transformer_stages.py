@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from diffusers import ModelMixin
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -22,7 +23,9 @@ from longtake.data.dataset import ClipDataset
 from longtake.data.index import VideoIndex
 from longtake.data.loading import clip_batches
 from longtake.data.transforms import to_frames
+from longtake.models import find_folder
 from longtake.nn.gpt import undecayed_parameters
+from longtake.nn.trained_parts import start_from
 from longtake.tats import build
 from longtake.tats.config import TatsRecipe, TransformerConfig
 from longtake.tats.interpolation import fill_between
@@ -47,11 +50,13 @@ class TransformerStage(Stage):
         self.vqgan = vqgan
         self.condition = build.condition(recipe, index)
         self.model = build.transformer(recipe, name, self.condition)
+        if config.init:
+            start_from(find_folder(config.init), self.modules())
         self.num_frames = build.window_frames(recipe, name)
         self.dataset = ClipDataset(index, build.clip(recipe, self.num_frames), config.augment, config.seed)
         self._cache: TokenClips | None = None
 
-    def modules(self) -> dict[str, nn.Module]:
+    def modules(self) -> dict[str, ModelMixin]:
         """The transformer."""
         return {self.name: self.model}
 
