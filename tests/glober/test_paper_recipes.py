@@ -48,10 +48,12 @@ def test_paper_recipe_says_where_it_comes_from(name):
     [
         ("glober_ucf101_256", (16, 16)),
         ("glober_ucf101_256_classes", (16, 16)),
-        ("glober_ucf101_256_feature_16x16x32", (16, 32)),
-        ("glober_ucf101_256_feature_8x8x64", (8, 64)),
-        ("glober_ucf101_128", (8, 64)),
-        ("glober_taichi_128", (8, 64)),
+        ("glober_ucf101_128_feature_16x16x32", (16, 32)),
+        ("glober_ucf101_128_feature_16x16x16", (16, 16)),
+        ("glober_ucf101_128_feature_8x8x64", (8, 64)),
+        ("glober_ucf101_128", (16, 16)),
+        ("glober_ucf101_128_classes", (16, 16)),
+        ("glober_taichi_128", (16, 16)),
         ("glober_sky_256_long", (16, 16)),
     ],
 )

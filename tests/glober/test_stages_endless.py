@@ -80,7 +80,7 @@ def test_the_window_before_reaches_the_network_as_its_feature_and_zeros_elsewher
 
 
 def test_a_share_of_the_windows_before_is_the_networks_own_estimate(build_generator, monkeypatch):
-    """By an oracle that takes every clean feature for 7: from z_0 = 7 follows v = (sqrt(ab) noisy - 7) / sqrt(1 - ab)."""
+    """By an oracle that takes every clean feature for 7: z_0 = 7 makes v = (sqrt(ab) noisy - 7) / sqrt(1 - ab)."""
     changes = ENDLESS | {"generator__previous_own_share": 0.3, "generator__prediction": "v_prediction"}
     stage = begun(build_generator(short_videos="reflect", generator__batch_size=8, **changes)).stage
     seen = []
