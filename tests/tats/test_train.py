@@ -14,9 +14,11 @@ import longtake
 from longtake.core.errors import UserError
 from longtake.data.index import index_folder
 from longtake.tats import build
+from longtake.tats.encode import find_run
 from longtake.tats.pipeline import TatsPipeline
 from longtake.tats.train import train
 from longtake.tats.transformer import TatsTransformer
+from longtake.tats.vqgan import TatsVQGAN
 
 pytestmark = pytest.mark.usefixtures("on_cpu")
 
@@ -91,6 +93,9 @@ def test_a_trained_vqgan_is_used_as_it_is_and_transformers_go_on_from_trained_on
     )
 
     index = index_folder(data)
+    build.check(changed(further, vqgan__pretrained=str(tmp_path / "a" / "components" / "vqgan")), index)
+    folder, _ = find_run(str(tmp_path / "b"))
+    assert same(first.vqgan, TatsVQGAN.from_pretrained(folder))
     with pytest.raises(UserError, match="does not fit the recipe: its num_codes is 16, not 32"):
         build.check(changed(further, vqgan__codebook__num_codes=32), index)
     with pytest.raises(UserError, match=r"cannot start from .*transformer: .*size mismatch"):

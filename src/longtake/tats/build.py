@@ -59,7 +59,7 @@ def check_vqgan(recipe: TatsRecipe) -> None:
         model = vqgan(recipe)
         discriminators(recipe)
     if config.pretrained:
-        check_fits(find_folder(config.pretrained), {"vqgan": model})
+        check_fits(pretrained_folder(config.pretrained), {"vqgan": model})
     time, space = model.downsample
     if recipe.size % space:
         raise UserError(f"size is {recipe.size}; it must be a multiple of {space} (vqgan.downsample)")
@@ -73,6 +73,14 @@ def check_vqgan(recipe: TatsRecipe) -> None:
     margin = sum(model.encoder_context) + sum(model.decoder_context)
     if config.padding == "real" and num_latents <= margin:
         raise UserError(f"span is {recipe.span}; padding 'real' needs {(margin + 1) * time} frames at least")
+
+
+def pretrained_folder(name: str) -> Path:
+    """Folder with the vqgan/ of a trained TATS, or of a converted one that has no transformer yet.
+
+    Raises `UserError` if there is none.
+    """
+    return Path(name) if (Path(name) / "vqgan" / "config.json").is_file() else find_folder(name)
 
 
 def clip(recipe: TatsRecipe, num_frames: int) -> ClipConfig:

@@ -66,8 +66,8 @@ class VQGANConfig(StageConfig):
     """Stage 1: the 3D autoencoder with discrete codes."""
 
     pretrained: str | None = None
-    """A trained TATS (shipped model, pipeline or run folder) whose VQGAN to use as it is; this stage then trains
-    nothing."""
+    """A trained TATS (shipped model, pipeline or run folder), or what `longtake convert tats-vqgan` wrote, whose VQGAN
+    is used as it is; this stage then trains nothing."""
     optimizer: OptimizerConfig = VQGAN_OPTIMIZER
     """The autoencoder's optimizer."""
     base_channels: int = 32

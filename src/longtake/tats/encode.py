@@ -16,7 +16,6 @@ from longtake.data.dataset import ClipDataset
 from longtake.data.encoded import EncodedWriter
 from longtake.data.index import Progress, VideoIndex, index_folder
 from longtake.data.variants import EncodeReport, EncodeSettings, encode_variants
-from longtake.models import find_folder
 from longtake.tats import build
 from longtake.tats.config import ROLES, TatsRecipe, TransformerConfig, VQGANConfig
 from longtake.tats.tokens import code_encoding, codes_of_all_clips
@@ -85,7 +84,7 @@ def find_run(model: str) -> tuple[Path, TatsRecipe]:
             "clips are"
         ) from error
     if pretrained:
-        return find_folder(pretrained) / "vqgan", recipe
+        return build.pretrained_folder(pretrained) / "vqgan", recipe
     vqgan = run.components / "vqgan" / "vqgan"
     if not vqgan.is_dir():
         raise UserError(f"run folder {model} has no trained VQGAN yet: train it first (--stage vqgan)")

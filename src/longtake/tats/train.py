@@ -9,7 +9,6 @@ import diffusers
 
 from longtake.core.files import atomic_path
 from longtake.data.index import VideoIndex, index_folder
-from longtake.models import find_folder
 from longtake.tats import build, spectrogram_stage
 from longtake.tats.config import ROLES, SpectrogramRecipe, TatsRecipe
 from longtake.tats.spectrogram_stage import SpectrogramStage
@@ -104,7 +103,7 @@ def export(recipe: TatsRecipe | SpectrogramRecipe, index: VideoIndex, run: RunFo
 
 def _vqgan(recipe: TatsRecipe, components: Components) -> TatsVQGAN:
     if recipe.vqgan.pretrained:
-        return TatsVQGAN.from_pretrained(find_folder(recipe.vqgan.pretrained) / VQGANStage.name)
+        return TatsVQGAN.from_pretrained(build.pretrained_folder(recipe.vqgan.pretrained) / VQGANStage.name)
     return _trained_vqgan(components, VQGANStage.name)
 
 
