@@ -98,6 +98,18 @@ def test_a_cut_file_says_how_much_is_missing(encode, tmp_path):
     assert info.oddities == (f"{info.num_frames} frames where its header announces 60: cut short or damaged",)
 
 
+@pytest.mark.parametrize("name", ["a.mkv", "a.webm"])
+def test_a_video_that_begins_late_is_not_called_cut(encode, tmp_path, name):
+    """Cut out of a recording with its time stamps: a Matroska's duration is the time at which it ends."""
+    codec = "libvpx-vp9" if name == "a.webm" else "libx264"
+    path = encode(tmp_path / name, codec, 60, stamps=[60_000 + 40 * number for number in range(60)])
+    info = probe(path)
+    assert (info.announced_frames, info.oddities) == (60, ())
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    assert "frames where its header announces 60: cut short or damaged" in probe(path).oddities[0]
+
+
 def test_a_damaged_table_is_not_taken_for_an_edit_list(encode, tmp_path):
     """The size of one packet is impossible: the demuxer's index ends there, as it does where an edit list cuts."""
     path = encode(tmp_path / "a.mp4", "libx264", 60, gop=20, b_frames=2)
