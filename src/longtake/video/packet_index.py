@@ -8,6 +8,7 @@ at a hundredth of the cost of decoding. Where this does not hold the file is dec
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ _NEVER_SEEK = frozenset({"gif"})
 _DEMUXERS = "mov,matroska,avi,gif,mpegts,mpeg,mpegvideo,flv,asf,ogg"
 # Their duration is the time at which they end, though they may begin late (cut out of a recording, B-frames).
 _DURATION_FROM_ZERO = frozenset({"matroska,webm", "flv"})
+# What FFmpeg and mkvmerge write of each stream of a Matroska.
+_DURATION_TAG = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 # A whole data set, so that training does not scan its files anew for every clip; 2 kB for a video of some seconds.
 _REMEMBERED_FILES = 2**14
 _RATE_TOLERANCE = 0.03
@@ -288,15 +291,9 @@ def _announced(container: av.container.InputContainer, stream: av.VideoStream, p
         shown = len(packets) - hidden
         return shown if _is_cut_by_edits(stream, shown) else int(stream.frames) - hidden
     stamps = _increasing(sorted(packet.pts for packet in packets if packet.pts is not None))
-    if (
-        container.duration is None
-        or not stream.average_rate
-        or stamps is None
-        or len(stamps) < 2
-        or not stream.time_base
-    ):
+    duration = _announced_seconds(container, stream)
+    if duration is None or not stream.average_rate or stamps is None or len(stamps) < 2 or not stream.time_base:
         return None
-    duration = container.duration / av.time_base
     if container.format.name in _DURATION_FROM_ZERO:
         duration -= max(0.0, float(stamps[0] * stream.time_base))
     steps = np.diff(stamps) * float(stream.time_base * stream.average_rate)
@@ -304,6 +301,16 @@ def _announced(container: av.container.InputContainer, stream: av.VideoStream, p
     if np.any(np.abs(steps - 1) > 0.1):
         return None
     return round(duration * float(stream.average_rate))
+
+
+def _announced_seconds(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
+    """Return the header's duration of the pictures; None if it only has that of a file whose sound may be longer."""
+    tag = _DURATION_TAG.fullmatch(stream.metadata.get("DURATION", ""))
+    if tag is not None:
+        return 3600 * int(tag[1]) + 60 * int(tag[2]) + float(tag[3])
+    if container.duration is None or len(container.streams) > 1:
+        return None
+    return container.duration / av.time_base
 
 
 def _is_cut_by_edits(stream: av.VideoStream, shown: int) -> bool:
