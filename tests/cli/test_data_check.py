@@ -85,8 +85,27 @@ def test_folders_without_videos(longtake, tmp_path):
     empty.mkdir()
     texts.mkdir()
     (texts / "notes.txt").write_text("no video")
-    for folder in (empty, texts, tmp_path / "nowhere"):
-        assert str(folder) in longtake("data", "check", folder).error_line
+    for folder, reason in ((empty, "is empty"), (texts, "holds no video, only files of type .txt (1)")):
+        outcome = longtake("data", "check", folder)
+        assert (outcome.status, outcome.err) == (1, "")
+        assert f"folder {folder} {reason}" in outcome.out
+        outcome = longtake("data", "check", folder, "--json")
+        assert (outcome.status, outcome.err) == (1, "")
+        report = json.loads(outcome.out)
+        assert (report["num_videos"], report["num_usable"], report["num_frames"]) == (0, 0, 0)
+        assert reason in report["problem"]
+    assert str(tmp_path / "nowhere") in longtake("data", "check", tmp_path / "nowhere").error_line
+
+
+def test_json_where_nothing_is_usable(longtake, tmp_path):
+    (tmp_path / "a.mp4").touch()
+    np.save(tmp_path / "b.npy", np.zeros((3, 8, 8, 3), np.uint8))
+    outcome = longtake("data", "check", tmp_path, "--json")
+    assert outcome.status == 1
+    report = json.loads(outcome.out)
+    assert report["unreadable"] == {"a.mp4": "the file is empty (0 bytes)"}
+    assert list(report["too_short"]) == ["b.npy"]
+    assert report["problem"].endswith("holds no usable video: 1 cannot be read, 1 have fewer than 16 frames")
 
 
 def test_wrong_options(longtake, videos):

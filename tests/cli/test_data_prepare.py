@@ -44,6 +44,20 @@ def test_options_reach_the_videos_and_failures_are_shown(longtake, taichi, tmp_p
     assert options == {"fps": 12.5, "margin": 2, "size": 16}
 
 
+def test_names_that_no_terminal_takes(longtake, taichi, tmp_path):
+    for name in ("a\udcff", "two\nlines"):
+        (taichi / "train" / f"{name}.mp4").write_text("broken")
+    command = ("data", "prepare", "taichi-hd", "--root", taichi, "--out", tmp_path / "out", "--workers", 0)
+    out = longtake(*command).out
+    assert "3 written" in out
+    assert "train/a\\xff" in out
+    assert "train/two\\nlines" in out
+    out.encode()  # as a terminal does
+    failed = json.loads((tmp_path / "out" / "prepared.json").read_text())["failed"]
+    assert sorted(failed) == ["train/a\\xff", "train/two\\nlines"]
+    assert all("not a readable video" in reason and "\n" not in reason for reason in failed.values())
+
+
 def test_status_1_where_nothing_was_prepared(longtake, taichi, tmp_path):
     for path in taichi.rglob("*.mp4"):
         path.write_text("broken")

@@ -131,6 +131,7 @@ def test_names_of_files_become_one_line_that_can_be_printed():
     ordinary = "a b/影 é\u0301 [red]#0.mp4"
     assert printable(ordinary) == ordinary
     assert printable("two\nlines\t\x1b[31m\x85.mp4") == r"two\nlines\t\x1b[31m\x85.mp4"
+    assert printable("line\u2028paragraph\u2029") == r"line\u2028paragraph\u2029"
     assert printable(os.fsdecode(b"\xff\xfe.mp4")) == r"\xff\xfe.mp4"
 
 

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from longtake.core.errors import UserError
 from longtake.data.check import check_folder
 from longtake.data.config import ClipConfig
 from longtake.data.index import index_folder
+from longtake.video import find
 
 
 @pytest.fixture
@@ -66,9 +68,22 @@ def test_without_decoding_only_headers_count(root):
     assert report.suspicious == {}
 
 
-def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(UserError, match="is empty"):
-        check_folder(tmp_path)
+def test_a_folder_without_a_usable_video_has_a_report_that_says_why(root, tmp_path):
+    assert check_folder(root).problem is None
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    report = check_folder(empty, num_workers=2)
+    assert (report.num_videos, report.num_usable, report.num_frames, report.seconds) == (0, 0, 0, 0)
+    assert report.lengths == report.sizes == report.unreadable == report.passed_over == {}
+    assert report.problem is not None
+    assert report.problem.startswith(f"folder {empty} is empty (known: ")
+    report = check_folder(root, ClipConfig(num_frames=100))
+    assert report.problem == f"folder {root} holds no usable video: 1 cannot be read, 4 have fewer than 100 frames"
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        check_folder(tmp_path / "nowhere")
 
 
 def test_files_that_are_not_read_are_counted(root, tmp_path):
@@ -82,8 +97,20 @@ def test_files_that_are_not_read_are_counted(root, tmp_path):
     assert check_folder(root).passed_over == {".flv": 2, ".json": 1, ".png": 1, "none": 1}
 
 
-def test_a_folder_without_videos_is_refused_and_its_files_named(tmp_path):
+def test_where_there_are_no_videos_the_other_files_are_named(tmp_path):
     for name in ("a.flv", "b.ts", "c.ts"):
         (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(UserError, match=r"holds no video, only files of type \.ts \(2\), \.flv \(1\) \(known: "):
-        check_folder(tmp_path)
+    message = "holds no video, only files of type .ts (2), .flv (1) (known: "
+    report = check_folder(tmp_path)
+    assert message in str(report.problem)
+    assert report.passed_over == {".ts": 2, ".flv": 1}
+    with pytest.raises(UserError, match=re.escape(message)):
+        index_folder(tmp_path)
+
+
+def test_the_folder_is_walked_once(root, monkeypatch):
+    walks = []
+    walk = find._walk
+    monkeypatch.setattr(find, "_walk", lambda folder, above: walks.append(folder) or walk(folder, above))
+    check_folder(root)
+    assert sorted(walks) == [root, root / "p", root / "q", root / "r"]

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,21 @@ def test_folders_that_may_not_be_read(make_folder, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
+def test_a_folder_that_may_be_listed_but_not_entered_names_its_files(make_folder, monkeypatch):
+    root = make_folder({"x/a.npy": 3, "y/b.npy": 3})
+    look_up = os.stat
+
+    def stat(path, *arguments, **options):
+        if "x/" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return look_up(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    index = index_folder(root)
+    assert names(index) == ["y/b.npy"]
+    assert [(file.path, file.reason) for file in index.unreadable] == [(root / "x" / "a.npy", "permission denied")]
+
+
 CAPTIONS = {"x/a.npy": 'a "quoted", long one', "b.npy": "zwei Wörter"}
 
 
@@ -151,6 +167,11 @@ def test_captions_are_read_from_each_format(make_folder, name, content):
         ("captions.json", '{"../secret": "x"}', "names '../secret'"),
         ("captions.csv", "a.npy,x\nb.npy\n", "row 2 has 1 columns"),
         ("captions.csv", "gone.npy,x\n", "row 1 names 'gone.npy'"),
+        ("captions.csv", 'a.npy,"never closed\nb.npy,x\n', "line 2 is not CSV: unexpected end of data"),
+        ("captions.csv", f"a.npy,{'x' * 200_000}", "line 1 is not CSV: field larger than field limit"),
+        ("captions.json", f'{{"{"long" * 100}.npy": "x"}}', "entry 1 names 'long"),
+        ("captions.json", "[" * 100_000, "is not JSON of captions: maximum recursion depth"),
+        ("captions.json", "1" * 5000, "is not JSON of captions: Exceeds the limit"),
         ("metadata.jsonl", '{"file_name": "a.npy", "text": "x"}\n{"file_name": "b.npy"}\n', "line 2 must be"),
         ("metadata.jsonl", '{"file_name": "a.npy", "text": "x"}\n{oops}\n', "line 2 is not JSON"),
     ],
@@ -162,6 +183,24 @@ def test_wrong_captions_are_refused_by_name(make_folder, name, content, message)
     with pytest.raises(UserError, match=message) as caught:
         index_folder(root)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("separator", ["\n", "\u2028", "\x85", "\x0b"])
+def test_captions_keep_their_line_breaks(make_folder, separator):
+    root = make_folder({"a.npy": 3, "b.npy": 3})
+    caption = f"one{separator}two"
+    contents = {
+        "captions.json": json.dumps({"a.npy": caption, "b.npy": "x"}, ensure_ascii=False),
+        "captions.csv": f'a.npy,"{caption}"\nb.npy,x\n',
+        "metadata.jsonl": "\n".join(
+            json.dumps({"file_name": name, "text": text}, ensure_ascii=False)
+            for name, text in (("a.npy", caption), ("b.npy", "x"))
+        ),
+    }
+    for name, content in contents.items():
+        (root / name).write_text(content, encoding="utf-8")
+        assert read_captions(root) == {"a.npy": caption, "b.npy": "x"}, name
+        (root / name).unlink()
 
 
 def test_two_captions_files_are_refused(make_folder):

@@ -33,6 +33,11 @@ def test_every_item_gets_its_result(num_workers):
     assert list(map_with_limit(square, [], num_workers, 60)) == []
 
 
+@pytest.mark.parametrize("time_limit", [float("inf"), 1e12])
+def test_there_may_be_no_limit(time_limit):
+    assert dict(map_with_limit(square, range(3), 2, time_limit)) == {0: 0, 1: 1, 2: 4}
+
+
 def nothing(number):
     return None
 

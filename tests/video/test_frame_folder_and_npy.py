@@ -125,3 +125,23 @@ def test_what_counts_as_a_video(folder, tmp_path):
     assert not is_video(tmp_path), "a stray image beside subfolders does not make a data set a video"
     (folder / "clip.mp4").touch()
     assert not is_video(folder), "nor does one beside video files"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (4, 8, 8, 3",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (4, 08, 8, 3), }",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (-4, 8, 8, 3), }",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (4, 10**9, 8, 3), }",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (999999999999999999999, 8, 8, 3), }",
+        "('descr'" * 2000,
+        "\0",
+    ],
+)
+def test_a_damaged_npy_header_is_one_line(tmp_path, header):
+    path = tmp_path / "a.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(768))
+    with pytest.raises(VideoError, match="not a readable npy file") as failure:
+        probe(path)
+    assert "\n" not in str(failure.value)

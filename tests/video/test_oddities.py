@@ -98,6 +98,39 @@ def test_a_cut_file_says_how_much_is_missing(encode, tmp_path):
     assert info.oddities == (f"{info.num_frames} frames where its header announces 60: cut short or damaged",)
 
 
+@pytest.mark.parametrize("has_tags", [True, False])
+def test_sound_that_is_longer_than_the_pictures_is_no_damage(tmp_path, has_tags):
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        video, audio = container.add_stream("libx264", rate=25), container.add_stream("aac", rate=16000, layout="mono")
+        video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
+        for number in range(20):
+            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 8 * number, np.uint8))
+            container.mux(video.encode(picture))
+        container.mux(video.encode(None))
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 32000), np.float32), format="fltp", layout="mono")
+        sound.sample_rate = 16000
+        container.mux(audio.encode(sound))
+        container.mux(audio.encode(None))
+    if not has_tags:
+        path.write_bytes(path.read_bytes().replace(b"DURATION", b"OTHERTAG"))
+    info = probe(path)
+    assert (info.num_frames, info.has_audio, info.oddities) == (20, True, ())
+    assert info.announced_frames == (20 if has_tags else None)
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.webm"])
+def test_a_video_that_begins_late_is_not_called_cut(encode, tmp_path, name):
+    """Cut out of a recording with its time stamps: a Matroska's duration is the time at which it ends."""
+    codec = "libvpx-vp9" if name == "a.webm" else "libx264"
+    path = encode(tmp_path / name, codec, 60, stamps=[60_000 + 40 * number for number in range(60)])
+    info = probe(path)
+    assert (info.announced_frames, info.oddities) == (60, ())
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    assert "frames where its header announces 60: cut short or damaged" in probe(path).oddities[0]
+
+
 def test_a_damaged_table_is_not_taken_for_an_edit_list(encode, tmp_path):
     """The size of one packet is impossible: the demuxer's index ends there, as it does where an edit list cuts."""
     path = encode(tmp_path / "a.mp4", "libx264", 60, gop=20, b_frames=2)

@@ -8,6 +8,7 @@ import pytest
 
 from longtake.video import VideoReader, probe, read_video
 from longtake.video import container_source as container_source_module
+from longtake.video.packet_index import packet_index
 
 X264_OPEN_GOP = {"x264-params": "open-gop=1:bframes=3:b-adapt=0:keyint=12:min-keyint=12:scenecut=0:log-level=none"}
 X264_PYRAMID = {"x264-params": "bframes=5:b-pyramid=normal:b-adapt=0:keyint=15:ref=4:log-level=none"}
@@ -34,6 +35,7 @@ STREAMS = {
     "mjpeg in avi": ("a.avi", "mjpeg", {"pix_fmt": "yuvj420p", "options": {"color_range": "2"}}),
     "ffv1 in mkv": ("a.mkv", "ffv1", {}),
     "gif": ("a.gif", "gif", {"pix_fmt": "rgb8"}),
+    "qtrle in mov, the palette in the first packet alone": ("a.mov", "qtrle", {"pix_fmt": "gray"}),
 }
 
 
@@ -359,3 +361,32 @@ def test_info_of_a_file_with_audio(encode, tmp_path):
     assert (info.codec, info.fps, info.num_frames, info.announced_frames) == ("h264", 30, 15, 15)
     assert read_video(path).shape == (15, 32, 32, 3)
     assert not probe(encode(tmp_path / "b.mp4", "libx264", 3)).has_audio
+
+
+@pytest.mark.usefixtures("eagerness")
+@pytest.mark.parametrize("codec", ["msmpeg4", "wmv2", "zmbv"])
+@pytest.mark.parametrize("has_half_an_index", [False, True])
+def test_an_avi_without_its_whole_index_reads_the_same_in_any_order(
+    encode, tmp_path, numbers_in, codec, has_half_an_index
+):
+    """What the index does not list the demuxer calls keyframes, and these decoders take anything for one."""
+    path = encode(tmp_path / "a.avi", codec, 75, pix_fmt="bgr0" if codec == "zmbv" else "yuv420p")
+    assert len(packet_index(path).keyframes) > 1
+    data = path.read_bytes()
+    frames, index = data.index(b"movi"), data.rindex(b"idx1")
+    path.write_bytes(data[: (index + len(data)) // 2 if has_half_an_index else (frames + index) // 2])
+    whole = read_video(path)
+    assert len(whole) == 75 if has_half_an_index else 10 < len(whole) < 75
+    assert numbers_in(whole) == list(range(len(whole)))
+    with VideoReader(path) as reader:
+        for number in np.random.default_rng(0).permutation(len(whole))[:25].tolist():
+            np.testing.assert_array_equal(reader.read([number])[0], whole[number])
+
+
+def test_two_avis_in_one_file_read_the_same_in_any_order(encode, tmp_path, numbers_in):
+    path = encode(tmp_path / "a.avi", "rawvideo", 20, pix_fmt="gray")
+    path.write_bytes(2 * path.read_bytes())
+    assert numbers_in(read_video(path)) == 2 * list(range(20))
+    assert [numbers_in(read_video(path, [number])) for number in range(18, 40)] == [
+        [number % 20] for number in range(18, 40)
+    ]

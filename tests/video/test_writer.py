@@ -182,6 +182,19 @@ def test_wrong_chunks(tmp_path, smooth_video):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.webm", "a.gif"])
+def test_the_same_frames_are_the_same_video(tmp_path, name):
+    """Processors with AVX-512 made another mp4 of these moving ramps nearly every time."""
+    rows, columns = np.mgrid[0:64, 0:64]
+    pictures = [(3 * columns + 5 * t, 4 * rows + 3 * t, columns + rows + 7 * t) for t in range(16)]
+    frames = (np.stack([np.stack(picture, -1) for picture in pictures]) % 200).astype(np.uint8)
+    made = set()
+    for _ in range(12 if name == "a.mp4" else 2):
+        write_video(tmp_path / name, frames, 25)
+        made.add(read_video(tmp_path / name).tobytes())
+    assert len(made) == 1
+
+
 def test_npy_of_several_videos(tmp_path, numbered_frames):
     truth = numbered_frames(12).reshape(3, 4, 48, 64, 3)
     with open_writer(tmp_path / "a.npy", 25, num_videos=3) as writer:

@@ -66,7 +66,7 @@ class DataCheck(Command):
             say(json.dumps(report.to_json(), indent=2))
         else:
             show_report(report)
-        if report.num_usable == 0:
+        if report.problem is not None:
             raise SystemExit(1)
 
 
@@ -113,6 +113,8 @@ def show_report(report: DataReport) -> None:
             if len(shown) < len(files):
                 table.add_row("", f"and {len(files) - len(shown)} more (--json names them all)")
             show(table)
+    if report.problem is not None:
+        show(Text(report.problem))
 
 
 def histogram(lengths: Mapping[str, int]) -> Table:

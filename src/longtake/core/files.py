@@ -80,7 +80,8 @@ def printable(text: str) -> str:
     """
     decoded = os.fsencode(text).decode("utf-8", errors="backslashreplace")
     return "".join(
-        letter.encode("unicode_escape").decode() if category(letter) == "Cc" else letter for letter in decoded
+        letter.encode("unicode_escape").decode() if category(letter) in ("Cc", "Zl", "Zp") else letter
+        for letter in decoded
     )
 
 

@@ -21,12 +21,12 @@ from longtake.data.index import (
     Progress,
     Unreadable,
     VideoIndex,
-    index_folder,
+    index_videos,
     usable,
     video_name,
 )
 from longtake.video import VideoError, VideoInfo, VideoReader, count_damaged, probe
-from longtake.video.find import count_endings, find_other_files
+from longtake.video.find import FolderContents, count_endings, scan_folder
 
 LENGTH_BINS = (1, 16, 32, 64, 128, 256, 512, 1024)  # lower edges, in frames
 
@@ -57,6 +57,7 @@ class DataReport:
         suspicious: every video that can be read but looks wrong, with the reasons.
         passed_over: number of other files by ending (".txt", "none"), captions and hidden files aside, most first:
             videos of a kind or name that is not read are among them.
+        problem: why no video can be used, on one line; None if some can.
     """
 
     root: str
@@ -79,6 +80,7 @@ class DataReport:
     too_short: dict[str, str]
     suspicious: dict[str, str]
     passed_over: dict[str, int]
+    problem: str | None
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain dictionaries, numbers and strings."""
@@ -97,12 +99,14 @@ def check_folder(
     """Look at headers and packets of every video under `root`; with `decode`, read every frame as training would.
 
     `clip` (default `ClipConfig()`) decides which videos are long enough. `num_workers` processes work side by side,
-    each with `time_limit` seconds for a video; with 0 there is no limit. `progress` counts videos. Raises `UserError`
-    as `index_folder` does.
+    each with `time_limit` seconds for a video; with 0 there is no limit. `progress` counts videos. A folder without
+    videos is a finding, too. Raises `UserError` if `root` is no folder or may not be read, or if its captions file is
+    wrong.
     """
     look = decode_whole if decode else probe
-    index = index_folder(Path(root), num_workers, progress, look=look, time_limit=time_limit)
-    return _report(index, clip_span(clip or ClipConfig()), decode)
+    contents = scan_folder(Path(root))
+    index = index_videos(contents.root, contents.videos, num_workers, progress, look=look, time_limit=time_limit)
+    return _report(contents, index, clip_span(clip or ClipConfig()), decode)
 
 
 def decode_whole(path: Path) -> VideoInfo:
@@ -131,7 +135,7 @@ def decode_whole(path: Path) -> VideoInfo:
     return replace(info, oddities=tuple(oddities))
 
 
-def _report(index: VideoIndex, span: int, decoded: bool) -> DataReport:
+def _report(contents: FolderContents, index: VideoIndex, span: int, decoded: bool) -> DataReport:
     fitting, too_short = usable(index, span)
     infos = [entry.info for entry in index.entries]
     lengths = [info.num_frames for info in infos]
@@ -158,11 +162,18 @@ def _report(index: VideoIndex, span: int, decoded: bool) -> DataReport:
         too_short=_by_name(index.root, too_short),
         suspicious=_by_name(index.root, suspicious),
         passed_over=count_endings(
-            path
-            for path in find_other_files(index.root)
-            if not (path.parent == index.root and path.name in CAPTION_FILES)
+            path for path in contents.other_files if not (path.parent == index.root and path.name in CAPTION_FILES)
         ),
+        problem=None if fitting.entries else _problem(contents, index, len(too_short), span),
     )
+
+
+def _problem(contents: FolderContents, index: VideoIndex, num_too_short: int, span: int) -> str:
+    if not contents.videos:
+        return printable(contents.why_no_video)
+    counts = {"cannot be read": len(index.unreadable), f"have fewer than {span} frames": num_too_short}
+    reasons = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return printable(f"folder {index.root} holds no usable video: {reasons}")
 
 
 def _histogram(lengths: Sequence[int]) -> dict[str, int]:

@@ -46,7 +46,7 @@ class VideoIdentity:
     def of(cls, entry: VideoEntry) -> VideoIdentity:
         """Return the identity of an indexed video; that of a folder of frames is the size of all its files."""
         files = entry.path.iterdir() if entry.path.is_dir() else [entry.path]
-        return cls(sum(file.stat().st_size for file in files), entry.info.num_frames)
+        return cls(sum(file.stat().st_size for file in files if file.is_file()), entry.info.num_frames)
 
 
 @dataclass(frozen=True)

@@ -64,25 +64,32 @@ class VideoIndex:
     unreadable: tuple[Unreadable, ...]
 
 
-def index_folder(
+def index_folder(root: Path, num_workers: int = 0, progress: Progress | None = None) -> VideoIndex:
+    """Find and probe every video under `root`, at any depth; a folder of png or jpg frames is one video.
+
+    The class of a video is the name of the folder it lies in; videos directly in `root` have none. Captions come
+    from the captions file of `root` (see `read_captions`). Names that begin with a dot are passed over.
+    `num_workers` processes probe side by side (the order stays), and a video on which one crashes or spends more than
+    `TIME_LIMIT` seconds counts as unreadable; with 0 workers all happens in this process, without limit. Raises
+    `UserError` if `root` is no folder or may not be read, holds no video, or its captions file is wrong.
+    """
+    root = Path(root)
+    return index_videos(root, find_videos(root), num_workers, progress)
+
+
+def index_videos(
     root: Path,
+    paths: Sequence[Path],
     num_workers: int = 0,
     progress: Progress | None = None,
     *,
     look: Probe = probe,
     time_limit: float = TIME_LIMIT,
 ) -> VideoIndex:
-    """Find and probe every video under `root`, at any depth; a folder of png or jpg frames is one video.
+    """Do as `index_folder` for the videos at `paths`, all that `root` holds; there may be none.
 
-    The class of a video is the name of the folder it lies in; videos directly in `root` have none. Captions come
-    from the captions file of `root` (see `read_captions`). Names that begin with a dot are passed over.
-    `num_workers` processes probe side by side (the order stays), and a video on which one crashes or spends more than
-    `time_limit` seconds counts as unreadable; with 0 workers all happens in this process, without limit. `look` is
-    what looks at each video. Raises `UserError` if `root` is no folder or may not be read, holds no video,
-    or its captions file is wrong.
+    `look` is what looks at each of them. Raises `UserError` if the captions file of `root` is wrong.
     """
-    root = Path(root)
-    paths = find_videos(root)
     names = [path.relative_to(root).as_posix() for path in paths]
     captions = read_captions(root)
     strangers = sorted(captions.keys() - set(names))

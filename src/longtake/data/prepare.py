@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from longtake.core.errors import UserError, choose_one_of
-from longtake.core.files import ensure_writable_folder, remove, write_json
+from longtake.core.files import ensure_writable_folder, printable, remove, write_json
 from longtake.data.index import Progress
 from longtake.data.sets.audioset_drum import AUDIOSET_DRUM
 from longtake.data.sets.kth import KTH
@@ -112,7 +112,7 @@ def prepare(
         else:
             written[item.part] += 1
         report(count, len(items))
-    failed = {item.target: reasons[item.target] for item in remaining if item.target in reasons}
+    failed = {printable(item.target): printable(reasons[item.target]) for item in remaining if item.target in reasons}
 
     _remove_leftovers(out)
     _write_captions(out, items)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
+LONGEST_WAIT = 60.0  # seconds; a time limit may be infinite, but no wait of the operating system
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -39,7 +41,8 @@ def map_with_limit(
             busy.append(_Worker(function))
             busy[-1].give(position, item, time_limit)
         while busy:
-            wait([worker.pipe for worker in busy], max(0, min(worker.deadline for worker in busy) - time.monotonic()))
+            time_left = min(worker.deadline for worker in busy) - time.monotonic()
+            wait([worker.pipe for worker in busy], min(max(0, time_left), LONGEST_WAIT))
             for worker in list(busy):
                 result = worker.result(time_limit)
                 if isinstance(result, _Pending):

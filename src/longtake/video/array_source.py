@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from longtake.core.files import printable
 from longtake.video.info import UNKNOWN_FPS, VideoError, VideoInfo, open_failure
 
 
@@ -20,8 +21,8 @@ class ArraySource:
             raise VideoError(f"{path}: {reason}")
         try:
             self._array = np.lib.format.open_memmap(path, mode="r")
-        except (ValueError, OSError) as error:
-            raise VideoError(f"{path}: not a readable npy file ({str(error).splitlines()[0]})") from error
+        except Exception as error:  # numpy reads a header as Python code: it fails in as many ways
+            raise VideoError(f"{path}: not a readable npy file ({printable(str(error))})") from error
         shape, dtype = self._array.shape, self._array.dtype
         if len(shape) != 4 or shape[-1] != 3 or dtype != np.uint8 or 0 in shape:
             raise VideoError(f"{path}: holds {shape} {dtype}, a video is (frames, height, width, 3) uint8")

@@ -17,8 +17,6 @@ from longtake.video.packet_index import PacketIndex, decode_packet, open_contain
 
 # Starting over at a keyframe costs about as much as decoding this many frames.
 _SEEK_WORTH_FRAMES = 4
-# GIF frames after the first are patches on the ones before, whatever the demuxer says of keyframes.
-_NEVER_SEEK = frozenset({"gif"})
 # Small frames are used pixel by pixel: their chroma is interpolated by cubics (up to 9 dB nearer to the original than
 # repeating it). Large ones are scaled down before use: linear interpolation will do, at 60 % of the time. Both without
 # swscale's shortcuts, which are faster still (eight times, 320x240) but make 4:2:0 pictures 1.2 grey levels darker.
@@ -39,7 +37,7 @@ class ContainerSource:
         self.path = path
         self._index = packet_index(path)
         self._counted_by_decoding = False
-        self._may_seek = self._index.info.codec not in _NEVER_SEEK
+        self._may_seek = True
         self._pass: _DecodingPass | None = None
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def is_video(path: Path) -> bool:
     """
     if path.name.startswith("."):
         return False
-    if not path.is_dir():
+    if not is_folder(path):
         return path.suffix.lower() in VIDEO_SUFFIXES
     has_frames = False
     try:
@@ -68,9 +69,14 @@ def is_video(path: Path) -> bool:
         suffix = entry.suffix.lower()
         if suffix in FRAME_SUFFIXES:
             has_frames = True
-        elif suffix in VIDEO_SUFFIXES or entry.is_dir():
+        elif suffix in VIDEO_SUFFIXES or is_folder(entry):
             return False
     return has_frames
+
+
+def is_folder(path: Path) -> bool:
+    """Whether `path` is a folder; what may not be looked at is none, so that opening it as a file says why."""
+    return os.path.isdir(path)  # noqa: PTH112 (Path.is_dir raises in a folder that may be listed, but not entered)
 
 
 def open_failure(path: Path) -> str | None:

@@ -8,6 +8,7 @@ at a hundredth of the cost of decoding. Where this does not hold the file is dec
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,8 +31,14 @@ _ONE_FRAME_PER_PACKET = frozenset(
 )
 # An MPEG-4 part 2 packet of so few bytes may be a "not coded" marker that gives no frame (packed B-frames, drops).
 _MPEG4_MARKER_BYTES = 24
+# GIF frames after the first are patches on the ones before, whatever the demuxer says of keyframes.
+_NEVER_SEEK = frozenset({"gif"})
 # Only real containers: a text file renamed to .mp4 must not be followed as a playlist to other files.
 _DEMUXERS = "mov,matroska,avi,gif,mpegts,mpeg,mpegvideo,flv,asf,ogg"
+# Their duration is the time at which they end, though they may begin late (cut out of a recording, B-frames).
+_DURATION_FROM_ZERO = frozenset({"matroska,webm", "flv"})
+# What FFmpeg and mkvmerge write of each stream of a Matroska.
+_DURATION_TAG = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 # A whole data set, so that training does not scan its files anew for every clip; 2 kB for a video of some seconds.
 _REMEMBERED_FILES = 2**14
 _RATE_TOLERANCE = 0.03
@@ -155,6 +162,7 @@ def packet_index(path: Path, *, decode: bool = False) -> PacketIndex:
 @lru_cache(maxsize=_REMEMBERED_FILES)
 def _remembered_index(path: Path, decode: bool, size: int, mtime_ns: int) -> PacketIndex:
     with open_container(path) as (container, stream):
+        num_indexed = len(stream.index_entries)  # as the file has it: demuxing adds to it
         packets, decoded = _scan(container, stream, decode=decode)
         if not decoded:
             raise VideoError(f"{path}: no frame could be decoded ({len(packets)} packets of {_codec(stream)})")
@@ -190,7 +198,21 @@ def _remembered_index(path: Path, decode: bool, size: int, mtime_ns: int) -> Pac
                 ),
             ),
         )
-    return PacketIndex(info, first.orientation, stamps, _keyframes(packets, stamps))
+        may_seek = _may_seek(container, stream, num_indexed, len(packets))
+    return PacketIndex(info, first.orientation, stamps, _keyframes(packets, stamps) if may_seek else ())
+
+
+def _may_seek(
+    container: av.container.InputContainer, stream: av.VideoStream, num_indexed: int, num_packets: int
+) -> bool:
+    """Whether what the demuxer calls a keyframe is one, and decodes without what comes before it."""
+    if _codec(stream) in _NEVER_SEEK:
+        return False
+    # The palette comes with the first packet that is read, and with no other.
+    if stream.codec_context.pix_fmt == "pal8":
+        return False
+    # What the index at the end of an AVI does not list (it is cut, or files were put together) is called a keyframe.
+    return container.format.name != "avi" or num_indexed >= num_packets
 
 
 def _scan(
@@ -269,19 +291,26 @@ def _announced(container: av.container.InputContainer, stream: av.VideoStream, p
         shown = len(packets) - hidden
         return shown if _is_cut_by_edits(stream, shown) else int(stream.frames) - hidden
     stamps = _increasing(sorted(packet.pts for packet in packets if packet.pts is not None))
-    if (
-        container.duration is None
-        or not stream.average_rate
-        or stamps is None
-        or len(stamps) < 2
-        or not stream.time_base
-    ):
+    duration = _announced_seconds(container, stream)
+    if duration is None or not stream.average_rate or stamps is None or len(stamps) < 2 or not stream.time_base:
         return None
+    if container.format.name in _DURATION_FROM_ZERO:
+        duration -= max(0.0, float(stamps[0] * stream.time_base))
     steps = np.diff(stamps) * float(stream.time_base * stream.average_rate)
     # Stamps are rounded to milliseconds there; a variable rate makes the product meaningless.
     if np.any(np.abs(steps - 1) > 0.1):
         return None
-    return round(container.duration / av.time_base * float(stream.average_rate))
+    return round(duration * float(stream.average_rate))
+
+
+def _announced_seconds(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
+    """Return the header's duration of the pictures; None if it only has that of a file whose sound may be longer."""
+    tag = _DURATION_TAG.fullmatch(stream.metadata.get("DURATION", ""))
+    if tag is not None:
+        return 3600 * int(tag[1]) + 60 * int(tag[2]) + float(tag[3])
+    if container.duration is None or len(container.streams) > 1:
+        return None
+    return container.duration / av.time_base
 
 
 def _is_cut_by_edits(stream: av.VideoStream, shown: int) -> bool:

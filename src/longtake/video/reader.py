@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from longtake.video.array_source import ArraySource
 from longtake.video.container_source import ContainerSource
 from longtake.video.frame_folder import FrameFolderSource
-from longtake.video.info import CONTAINER_SUFFIXES, VIDEO_SUFFIXES, VideoError, VideoInfo
+from longtake.video.info import CONTAINER_SUFFIXES, VIDEO_SUFFIXES, VideoError, VideoInfo, is_folder
 from longtake.video.packet_index import packet_index
 
 
@@ -106,7 +106,7 @@ def probe(path: Path, *, decode: bool = False) -> VideoInfo:
     be opened, has no frames, or (a folder) mixes sizes.
     """
     path = Path(path)
-    if not path.is_dir() and path.suffix.lower() in CONTAINER_SUFFIXES:
+    if not is_folder(path) and path.suffix.lower() in CONTAINER_SUFFIXES:
         return packet_index(path, decode=decode).info
     source = _open_source(path)
     try:
@@ -121,7 +121,7 @@ def probe(path: Path, *, decode: bool = False) -> VideoInfo:
 
 
 def _open_source(path: Path) -> _Source:
-    if path.is_dir():
+    if is_folder(path):
         return FrameFolderSource(path)
     suffix = path.suffix.lower()
     if suffix == ".npy":

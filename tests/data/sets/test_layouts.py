@@ -101,6 +101,20 @@ def test_taichi_takes_cut_clips_and_cuts_the_others_out_of_whole_videos(
     assert "no such file" in result.failed["test/ccc#000000#000009"]
 
 
+@pytest.mark.parametrize(("fps", "num_frames"), [(25, 40), (36, 57), (12.5, 20), (30, 48), (23.98, 38)])
+def test_taichi_counts_frames_at_the_rate_of_the_table(tmp_path, make_video, numbers_of, fps, num_frames):
+    """Against the published script's rule: frame i is kept if start * fps <= i * fps of the table < end * fps."""
+    root = tmp_path / "taichi"
+    make_video(root / "youtube-taichi" / "aaa.mp4", num_frames, fps=fps)
+    ranges = [(3, 11), (0, 5), (30, 40)]
+    rows = [f"aaa,{start},{end},0-0-32-32,25.0,32,32,train" for start, end in ranges]
+    (root / "taichi-metadata.csv").write_text("\n".join([HEADER, *rows]) + "\n")
+    assert prepare("taichi-hd", root, tmp_path / "out").failed == {}
+    for start, end in ranges:
+        wanted = [i for i in range(num_frames) if start * fps <= i * 25 < end * fps]
+        assert numbers_of(tmp_path / "out" / "train" / f"aaa#{start:06d}#{end:06d}.mp4") == wanted
+
+
 def test_taichi_without_a_table_takes_what_is_there(tmp_path, make_video, targets):
     make_video(tmp_path / "train" / "aaa#000080#000300.mp4")
     make_video(tmp_path / "test" / "bbb#000001#000009.mp4")
@@ -115,6 +129,7 @@ def test_taichi_without_a_table_takes_what_is_there(tmp_path, make_video, target
     [
         ("aaa,80,300,0-0-32-32,25,32,32,val", "row 2 has partition 'val'; it must be train or test"),
         ("aaa,80,x,0-0-32-32,25,32,32,train", "row 2 does not hold whole numbers"),
+        ("aaa,80,300,0-0-32-32,0,32,32,train", "row 2 has fps 0 and size 32x32; all must be above 0"),
         ("aaa,80,300,0-0-32,25,32,32,train", "row 2 does not hold whole numbers and a bbox of four"),
     ],
 )
@@ -249,6 +264,14 @@ def test_mugen_captions_prefer_the_hand_written_text(tmp_path, make_video):
         SETS["mugen"].find(root, "published")
 
 
+@pytest.mark.parametrize(("identity", "text"), [(7, "a text"), ("", "a text"), ("x", None), ("x", ["a text"])])
+def test_mugen_ids_and_captions_are_text(tmp_path, identity, text):
+    entry = {"video": {"id": identity}, "annotations": [{"text": text}]}
+    (tmp_path / "train.json").write_text(json.dumps({"data": [entry]}))
+    with pytest.raises(UserError, match=r"entry 1 has video id .* both must be text"):
+        SETS["mugen"].find(tmp_path, "published")
+
+
 @pytest.mark.parametrize("identity", ["../../stolen", "/stolen"])
 def test_names_that_lead_out_of_the_folder_are_refused(tmp_path, identity):
     root = tmp_path / "mugen"
@@ -258,6 +281,23 @@ def test_names_that_lead_out_of_the_folder_are_refused(tmp_path, identity):
     with pytest.raises(UserError, match="which leads out of the folder"):
         prepare("mugen", root, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_parts_of_a_set_may_be_links(tmp_path, make_video, make_frame_folder, targets):
+    """As where a large set lies on several disks."""
+    elsewhere = tmp_path / "disk"
+    make_video(elsewhere / "bend" / "daria_bend.avi", 2)
+    make_frame_folder(elsewhere / "train" / "long" / "long_1", 2)
+    make_frame_folder(elsewhere / "test" / "clip", 2)
+    weizmann, sky = tmp_path / "weizmann", tmp_path / "sky"
+    (sky / "sky_train").mkdir(parents=True)
+    (sky / "sky_test").symlink_to(elsewhere / "test")
+    (sky / "sky_train" / "long").symlink_to(elsewhere / "train" / "long")
+    weizmann.mkdir()
+    (weizmann / "bend").symlink_to(elsewhere / "bend")
+    (weizmann / "back").symlink_to(weizmann)
+    assert targets(SETS["weizmann"].find(weizmann, "all")) == ["bend/daria_bend"]
+    assert targets(SETS["sky-timelapse"].find(sky, "published")) == ["test/clip", "train/long_1"]
 
 
 @pytest.mark.parametrize("name", list(SETS))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from longtake.core.errors import UserError
 from longtake.video import VIDEO_SUFFIXES
+from longtake.video.find import scan_folder
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Item:
         part: the folder of its split ("train"), "" where the set has no split. A part is what training reads.
         name: its path in the part, without suffix; the folder in it is the class.
         frames: the frames to keep, first and one after the last; None keeps all.
+        rate: frames per second of the file that `frames` counts in; None if that is the source itself.
         box: the rectangle to cut out; None keeps the whole picture.
         caption: its text, "" without one.
         sound: the file whose sound becomes features beside the video (see `stft`); None for none.
@@ -40,6 +42,7 @@ class Item:
     part: str
     name: str
     frames: tuple[int, int] | None = None
+    rate: float | None = None
     box: Box | None = None
     caption: str = ""
     sound: Path | None = None
@@ -82,8 +85,7 @@ def find_file(root: Path, name: str) -> Path:
 def videos_by_name(root: Path, suffixes: Iterable[str] = VIDEO_SUFFIXES) -> dict[str, Path]:
     """Return every file under `root` with one of the suffixes by its name; of several the first in sorted order."""
     wanted = tuple(suffixes)
-    paths = (path for path in root.rglob("*") if path.suffix.lower() in wanted and not path.name.startswith("."))
-    return {path.name: path for path in sorted(paths, reverse=True)}
+    return {path.name: path for path in reversed(scan_folder(root).videos) if path.suffix.lower() in wanted}
 
 
 def read_text(file: Path) -> str:

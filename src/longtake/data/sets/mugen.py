@@ -33,8 +33,8 @@ def _find(root: Path, split: str) -> list[Item]:
 def _entries(file: Path) -> list[Any]:
     try:
         content = json.loads(read_text(file))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{file}: line {error.lineno} is not JSON: {error.msg}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file}: is not JSON: {error}") from error
     entries = content.get("data") if isinstance(content, dict) else None
     if not isinstance(entries, list):
         raise UserError(f'{file}: is not an object with a list "data"')
@@ -49,6 +49,8 @@ def _item(file: Path, number: int, entry: Any, videos: dict[str, Path], part: st
         caption = (by_hand or [text for _, text in texts])[0]
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise UserError(f"{file}: entry {number} has no video id or no text") from error
+    if not identity or not isinstance(identity, str) or not isinstance(caption, str):
+        raise UserError(f"{file}: entry {number} has video id {identity!r} and text {caption!r}; both must be text")
     return Item(videos.get(identity, file.parent / f"{identity}.mp4"), part, identity, caption=caption)
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 
 from longtake.core.errors import UserError
 from longtake.data.sets.layout import DataSet, Item, find_folder
-from longtake.video import is_video
+from longtake.video.find import scan_folder
 
 
 def _find(root: Path, split: str) -> list[Item]:
     items = []
     for part in ("train", "test"):
         folder = find_folder(root, f"sky_{part}", part)
-        clips = sorted(path for path in [folder, *folder.rglob("*")] if path.is_dir() and is_video(path))
+        clips = [path for path in scan_folder(folder).videos if path.is_dir()]
         if not clips:
             raise UserError(f"{folder} has no folders of frames")
         items += [Item(clip, part, _name(clip, folder)) for clip in clips]

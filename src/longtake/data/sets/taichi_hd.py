@@ -6,7 +6,8 @@ What is published is a table, from which the authors' script downloads and cuts;
     train/, test/                  <video_id>#<start>#<end>.mp4, frame numbers of six digits: the cut clips, as video
                                    files or (script option --format .png) as folders of frames of the same name
     youtube-taichi/<video_id>.mp4  whole videos, for clips that are not there: frames start .. end - 1 are cut, and in
-                                   them bbox (left-top-right-bottom in a picture of width x height, scaled to the video)
+                                   them bbox (left-top-right-bottom). The table counts frames at fps and pixels in a
+                                   picture of width x height: both are scaled to the video, as the script does
 
 becomes train/<video_id>#<start>#<end> and test/... Without the table, all that train/ and test/ hold is taken.
 """
@@ -22,7 +23,7 @@ from longtake.data.sets.layout import Box, DataSet, Item, find_folder, read_text
 from longtake.video import is_video
 
 PARTS = ("train", "test")
-_COLUMNS = {"video_id", "start", "end", "bbox", "width", "height", "partition"}
+_COLUMNS = {"video_id", "start", "end", "bbox", "fps", "width", "height", "partition"}
 
 
 def _find(root: Path, split: str) -> list[Item]:
@@ -50,14 +51,18 @@ def _from_table(root: Path, table: Path) -> Iterator[Item]:
         try:
             start, end, width, height = (int(row[name]) for name in ("start", "end", "width", "height"))
             left, top, right, bottom = (int(value) for value in row["bbox"].split("-"))
+            rate = float(row["fps"])
         except (TypeError, ValueError, AttributeError) as error:
             raise UserError(f"{table}: row {number} does not hold whole numbers and a bbox of four") from error
+        if not (rate > 0 and width > 0 and height > 0):
+            raise UserError(f"{table}: row {number} has fps {rate:g} and size {width}x{height}; all must be above 0")
         name = f"{row['video_id']}#{start:06d}#{end:06d}"
         clip, whole = root / part / f"{name}.mp4", root / "youtube-taichi" / f"{row['video_id']}.mp4"
         if clip.exists() or not whole.exists():
             yield Item(clip, part, name)
         else:
-            yield Item(whole, part, name, (start, end), Box(left, top, right, bottom, width, height))
+            box = Box(left, top, right, bottom, width, height)
+            yield Item(whole, part, name, frames=(start, end), rate=rate, box=box)
 
 
 TAICHI_HD = DataSet(_find, splits=("published",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from longtake.video.audio import read_audio
 from longtake.video.info import FRAME_SUFFIXES
 
 _CHUNK = 16  # frames in memory at a time
+_SAME_RATE = 5e-4  # rates are written with few digits (29.97, 23.98)
 _WITHOUT_RATE = ("images", "npy")  # `VideoInfo.codec` of videos that carry no rate of their own
 
 
@@ -67,7 +69,7 @@ class _Plan:
 
 
 def _plan(info: VideoInfo, item: Item, options: PrepareOptions) -> _Plan:
-    first, last = item.frames or (0, info.num_frames)
+    first, last = _range(info, item)
     if not 0 <= first < last <= info.num_frames:
         raise VideoError(f"{item.source}: no frames {first} to {last - 1}, the video has {info.num_frames}")
     frames, fps = np.arange(first, last), info.fps
@@ -80,6 +82,20 @@ def _plan(info: VideoInfo, item: Item, options: PrepareOptions) -> _Plan:
     sized = options.size is None or (info.height, info.width) == (options.size, options.size)
     same_time = len(frames) == info.num_frames and bool(np.all(np.diff(frames) == 1)) and fps == info.fps
     return _Plan(frames, fps, window, changes_pixels=not (whole and sized and same_time))
+
+
+def _range(info: VideoInfo, item: Item) -> tuple[int, int]:
+    """Return first frame and one after the last in the source: those in the time that `item.frames` takes at its rate.
+
+    A source of another rate may end within the last frame of the range.
+    """
+    if item.frames is None:
+        return 0, info.num_frames
+    if item.rate is None or abs(item.rate / info.fps - 1) < _SAME_RATE:
+        return item.frames
+    first, last = (math.ceil(frame * info.fps / item.rate - 1e-6) for frame in item.frames)
+    spare = math.ceil(info.fps / item.rate)
+    return first, info.num_frames if info.num_frames < last <= info.num_frames + spare else last
 
 
 def shown_frames(num_frames: int, fps: float, new_fps: float) -> FrameIndices:
