@@ -77,6 +77,9 @@ def test_long_clips_of_unequally_many_videos_are_refused_unless_asked_for(tmp_pa
     sides = tmp_path / "real", tmp_path / "fake"
     with pytest.raises(UserError, match=r"gives 4 clips of 128 frames and .* 3, .* compare 3 of each .--count 3."):
         evaluate(*sides, config, network=network)
+    write_bars(tmp_path / "short", range(5), num_frames=20)
+    with pytest.raises(UserError, match=r"gives 4 clips of 128 frames and .*short 0, .* how many: add videos, or ask"):
+        evaluate(sides[0], tmp_path / "short", config, network=network)
     assert network.calls == 0
     equal = evaluate(*sides, replace(config, count=3), network=network)
     assert {side: equal.numbers[1].conditions[side]["n"] for side in ("real", "fake")} == {"real": 3, "fake": 3}

@@ -108,7 +108,7 @@ class Comparison:
         if larger.statistics is not None:
             remedy = "statistics cannot be cut down: give as many clips"
         else:
-            remedy = "add videos" if fewer == 1 else f"compare {fewer} of each (--count {fewer})"
+            remedy = "add videos" if fewer < 2 else f"compare {fewer} of each (--count {fewer})"
         clips = f"clips of {LONG_CLIP} frames" if need == "clip_lengths" else "clips"
         raise UserError(
             f"{self.real.name} gives {real} {clips}{self.real.shortage} and {self.fake.name} {fake}"
