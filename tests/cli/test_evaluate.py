@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from longtake.cli import terminal
 from longtake.metrics.evaluation import evaluation
 from longtake.metrics.evaluation.measures import MEASURES
 from longtake.metrics.evaluation.protocols import PROTOCOLS
@@ -206,6 +208,34 @@ def test_options_for_videos_are_refused_where_there_are_none(longtake, tmp_path,
     assert longtake("evaluate", *sides).status == 0
     outcome = longtake("evaluate", *sides, option, value)
     assert f"{option} is for videos, but both sides are files of features" in outcome.error_line
+
+
+def test_what_makes_no_features_saves_none(longtake, videos, tmp_path):
+    sides = "--real", videos, "--fake", videos, "--out", tmp_path / "out" / "report.json"
+    outcome = longtake("evaluate", *sides, "--metrics", "flickering", "--save-features", tmp_path / "saved")
+    assert "--save-features: flickering are not made of features" in outcome.error_line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("columns", [80, 100, 200])
+def test_no_name_or_hash_is_cut_off_on_a_narrow_terminal(longtake, network, videos, tmp_path, monkeypatch, columns):
+    """Everything that the table on a wide terminal shows is on a narrow one, if in pieces."""
+    monkeypatch.setattr(terminal, "stdout_console", lambda: Console(width=columns))
+    out = tmp_path / "report.json"
+    sides = "--real", videos, "--fake", videos, "--frames", 4, "--protocol", "digan", "--resamples", 5, "--out", out
+    outcome = longtake("evaluate", *sides)
+    assert outcome.status == 0, outcome.err
+    shown = outcome.out.partition("- the original")[0]
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= columns
+    report = json.loads(out.read_text())
+    for number in [*report["numbers"], *report["curves"]]:
+        measure, bracket, features = number["name"].partition("[")
+        assert f"{measure} " in shown or f"{measure}[" in shown
+        assert bracket + features in shown
+    joined = shown.replace("│", "").replace(" ", "").replace("\n", "")
+    assert report["real"]["clips_sha256"] in joined
+    assert report["fake"]["clips_sha256"] in joined
 
 
 def test_help_names_every_metric_and_protocol(longtake):

@@ -100,6 +100,13 @@ def test_flickering_knows_its_range_too():
         temporal_flickering(video.astype(np.int64))
 
 
+def test_what_torch_does_not_hand_over_is_told_why():
+    with pytest.raises(UserError, match=r"features x must be an array of shape \(n d\): .*detach"):
+        frechet_distance(torch.ones(4, 4, requires_grad=True), np.ones((4, 4)))
+    with pytest.raises(UserError, match="BFloat16"):
+        frechet_distance(torch.ones(4, 4, dtype=torch.bfloat16), np.ones((4, 4)))
+
+
 @pytest.mark.parametrize("values", [np.ones((4, 4)) * 1j, torch.ones(4, 4, requires_grad=True), [[1, 2], [3]]])
 def test_values_that_are_no_real_numbers_are_refused(values):
     with pytest.raises(UserError, match="features x must be"):

@@ -90,6 +90,10 @@ def test_what_cannot_be_scored():
         inception_score(np.eye(2), "styleganv")
     with pytest.raises(UserError, match="num_splits"):
         inception_score(np.eye(2), InceptionScoreProtocol(num_splits=0))
+    with pytest.raises(UserError, match="eps must be at least 0"):
+        inception_score(np.eye(2), InceptionScoreProtocol(eps=-1e-7))
+    with pytest.raises(UserError, match="seed must be"):
+        inception_score(np.eye(2), InceptionScoreProtocol(shuffle_seed=2**32))
     with pytest.raises(UserError, match="shape"):
         inception_score(np.ones(3) / 3)
     with pytest.raises(UserError, match="too few"):

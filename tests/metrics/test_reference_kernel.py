@@ -97,3 +97,15 @@ def test_kernel_distances_that_cannot_be(sets):
         kernel_distance_subsets(x, y, num_subsets=0)
     with pytest.raises(UserError, match="of 1"):
         kernel_distance_subsets(x, y, subset_size=1)
+    for seed in (-1, 2**32, 0.5):
+        with pytest.raises(UserError, match="seed must be a whole number from 0 to 4294967295"):
+            kernel_distance_subsets(x, y, seed=seed)
+
+
+@pytest.mark.parametrize("distance", [kernel_distance, kernel_distance_subsets, jedi_distance])
+@pytest.mark.filterwarnings("error")
+def test_kernels_that_no_double_can_hold(sets, distance):
+    x = 1e100 * sets[0][:5]
+    with pytest.raises(UserError, match=r"features reach .*e\+1\d\d, and a kernel of them is more than a double"):
+        distance(x, sets[1])
+    assert np.isfinite(distance(1e-60 * x, sets[1]))

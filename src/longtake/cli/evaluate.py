@@ -11,11 +11,13 @@ from rich.markup import escape
 
 from longtake.cli.output import check_can_create, check_can_create_folder
 from longtake.cli.parsing import Command, Flag, OptionalInt, OptionalPath, OptionalText
-from longtake.cli.terminal import Stopwatch, process_rank, progress_bar, say, show
+from longtake.cli.terminal import Stopwatch, fits, process_rank, progress_bar, say, show
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
+
+    from rich.table import Table
 
     from longtake.metrics.evaluation.report import Report
 
@@ -69,11 +71,12 @@ class Evaluate(Command):
         check_video_options(self.real, self.fake, {"device": self.device, "save_features": self.save_features})
         check_report_path(self.out)
         check_can_create(self.out)
-        if self.save_features is not None:
-            check_can_create_folder(self.save_features)
         values = {field.name: getattr(self, field.name) for field in fields(EvaluationConfig)}
         names = tuple(name for item in self.metrics for name in item.split(",") if name)
         config = EvaluationConfig(**(values | {"metrics": names}))
+        if self.save_features is not None:
+            check_can_create_folder(self.save_features)
+            check_makes_features(names)
         clock = Stopwatch()
         with progress_bar() as progress:
             task = progress.add_task("", total=None)
@@ -95,13 +98,24 @@ class Evaluate(Command):
         say(f"wrote {', '.join(str(file) for file in files)} in {clock}")
 
 
+def check_makes_features(metrics: tuple[str, ...]) -> None:
+    """Raise `UserError` if no metric of these names is made of features: there would be none to save."""
+    from longtake.core.errors import UserError
+    from longtake.metrics.evaluation.measures import choose_measures  # loads torch
+
+    if not any(measure.needs_network for measure in choose_measures(metrics).values()):
+        raise UserError(
+            f"--save-features: {', '.join(metrics)} are not made of features, so that there are none to save"
+        )
+
+
 def show_report(report: Report) -> None:
     """Print the protocol, the numbers and the notes."""
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
     facts = report.facts
-    head = Table(title="protocol", title_justify="left", show_header=False)
+    head = Table(Column(), Column(overflow="fold"), title="protocol", title_justify="left", show_header=False)
     head.add_row("protocol", Text(f"{facts['protocol']['name']}: {facts['protocol']['source']}"))
     for side in ("real", "fake"):
         head.add_row(side, Text(describe_side(facts[side])))
@@ -112,23 +126,45 @@ def show_report(report: Report) -> None:
     head.add_row("seed", str(facts["seed"]))
     head.add_row("versions", describe(facts["versions"]))
     show(head)
+    table = number_table(report, narrow=False)
+    show(table if fits(table) else number_table(report, narrow=True))
+    for note in report.notes:
+        show(Text(f"- {note}"))
 
-    table = Table("number", "value", "95 % interval", "std", "N", "T", "stride")
+
+def number_table(report: Report, *, narrow: bool) -> Table:
+    """Return the numbers and curves, one in a row; if narrow, names, intervals and curves are broken in two lines."""
+    from rich import box
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    headers = ("value", "95 % interval", "std", "N", "T", "stride")
+    if narrow:
+        name_column = Column("number", overflow="fold", no_wrap=True)  # the others give way first
+        table = Table(name_column, *headers, box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    else:
+        table = Table("number", *headers)
+
+    def add_row(name: str, *cells: str) -> None:
+        if narrow:
+            name = name.replace("[", "\n[")
+            cells = tuple(
+                cell.replace(" .. ", " ..\n").replace(" -> ", " ->\n").replace(" ± ", "\n± ") for cell in cells
+            )
+        table.add_row(Text(name), *cells)
+
     for number in report.numbers:
         interval = number.interval
         bounds = ["", ""] if interval is None else [f"{interval.low:.6g} .. {interval.high:.6g}", f"{interval.std:.3g}"]
         value = f"{number.value:.6g}"
         if "trials" in number.details:
             value += f" ± {number.details['std_over_trials']:.3g} ({len(number.details['trials'])} trials)"
-        table.add_row(Text(number.name), value, *bounds, *three_conditions(number.conditions))
+        add_row(number.name, value, *bounds, *three_conditions(number.conditions))
     for curve in report.curves:
         first_last = f"{curve.values[0]:.6g} -> {curve.values[-1]:.6g}"
-        table.add_row(
-            Text(curve.name), first_last, f"{len(curve.x)} x {curve.x_label}", "", *three_conditions(curve.conditions)
-        )
-    show(table)
-    for note in report.notes:
-        show(Text(f"- {note}"))
+        places = f"{len(curve.x)} x {curve.x_label}"
+        add_row(curve.name, first_last, places, "", *three_conditions(curve.conditions))
+    return table
 
 
 def describe_side(side: Mapping[str, Any]) -> str:

@@ -6,9 +6,13 @@ import logging
 import os
 import time
 import warnings
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def process_rank() -> int:
@@ -22,13 +26,23 @@ def say(text: str) -> None:
         print(text, flush=True)
 
 
-def show(*renderables: object) -> None:
-    """Print rich tables and texts to stdout, as wide as they need when it is not a terminal."""
+def stdout_console() -> Console:
+    """Return stdout, as wide as the terminal, or as wide as any table needs when it is none."""
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)
+    return console if console.is_terminal else Console(width=200)
+
+
+def fits(table: Table) -> bool:
+    """Whether stdout is wide enough for a table without wrapping any of it."""
+    console = stdout_console()
+    unbounded = console.options.update(max_width=10 * console.width)
+    return console.measure(table, options=unbounded).maximum <= console.width
+
+
+def show(*renderables: object) -> None:
+    """Print rich tables and texts to stdout."""
     if process_rank() == 0:
-        console.print(*renderables, sep="\n")
+        stdout_console().print(*renderables, sep="\n")
 
 
 def progress_bar() -> Progress:

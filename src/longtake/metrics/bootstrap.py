@@ -10,7 +10,7 @@ from jaxtyping import Shaped
 from numpy.typing import ArrayLike
 
 from longtake.core.errors import UserError
-from longtake.metrics.samples import as_array
+from longtake.metrics.samples import as_array, check_seed
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ def bootstrap_interval(
         raise UserError(f"confidence must lie between 0 and 1, not {confidence}")
     if num_resamples < 2:
         raise UserError(f"at least 2 resamples are needed, not {num_resamples}")
+    check_seed(seed)
     arrays = [as_array(sample, "samples", "n ...") for sample in samples]
     if not arrays or any(array.ndim == 0 or len(array) < 2 for array in arrays):
         raise UserError("a bootstrap needs arrays of at least 2 samples")

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from longtake.core.errors import UserError
 from longtake.metrics.frechet import distance_of_gaussians, gaussian_of_features, warn_of_bias
-from longtake.metrics.samples import as_feature_sets
+from longtake.metrics.samples import as_feature_sets, check_seed
 
 MIN_SAMPLES = 8  # so that a quarter of them still has a covariance
 
@@ -35,10 +35,12 @@ def frechet_distance_infinite(
     both sets without replacement, drawn from `seed` (the paper shrinks only the generated set). As both sides always
     have the same N, n and m may differ. A `BiasWarning` is given where the smallest subset has no more samples than
     features, since the bias is not yet a line there.
-    Raises `UserError` for wrong shapes, fewer than 8 samples, NaN, another ddof, or fewer than 2 sizes.
+    Raises `UserError` for wrong shapes, fewer than 8 samples, NaN, another ddof, fewer than 2 sizes, or a seed outside
+    0 .. 2^32 - 1.
     """
     if num_sizes < 2:
         raise UserError(f"a line needs at least 2 sizes, not {num_sizes}")
+    check_seed(seed)
     first, second = as_feature_sets(x, y, MIN_SAMPLES)
     largest = min(len(first), len(second))
     sizes = np.unique(np.linspace(largest // 4, largest, num_sizes).round().astype(np.int64))

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from longtake.core.errors import UserError, choose_one_of
-from longtake.metrics.samples import as_probabilities
+from longtake.metrics.samples import as_probabilities, check_seed
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,10 @@ def inception_score(probabilities: ArrayLike, protocol: str | InceptionScoreProt
         protocol = INCEPTION_SCORE_PROTOCOLS[protocol]
     if protocol.num_splits < 1:
         raise UserError(f"num_splits must be at least 1, not {protocol.num_splits}")
+    if protocol.eps < 0:
+        raise UserError(f"eps must be at least 0, not {protocol.eps:g}")
+    if protocol.shuffle_seed is not None:
+        check_seed(protocol.shuffle_seed)
     rows = as_probabilities(probabilities, "n k")
     num_rows, num_splits = len(rows), protocol.num_splits
     if num_rows < num_splits:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from longtake.core.errors import UserError
-from longtake.metrics.samples import as_feature_sets, refuse_unequal
+from longtake.metrics.samples import as_feature_sets, check_seed, refuse_unequal
 
 ROWS_AT_ONCE = 1024  # bounds memory: the kernel of ten thousand samples would be 800 MB
 
@@ -20,7 +20,8 @@ def kernel_distance(x: ArrayLike, y: ArrayLike) -> float:
 
     Unbiased MMD^2 (pairs of a sample with itself left out) under (a.b / d + 1)^3 on the whole sets, in float64.
     Being unbiased it may be negative, also for two identical sets, and n may differ from m.
-    Source: Binkowski et al. 2018; Unterthiner et al. 2018. Raises `UserError` for wrong shapes, too few samples, NaN.
+    Source: Binkowski et al. 2018; Unterthiner et al. 2018. Raises `UserError` for wrong shapes, too few samples, NaN,
+    and features so large that their kernel is infinite.
     """
     return unbiased_mmd(*as_feature_sets(x, y))
 
@@ -32,11 +33,13 @@ def kernel_distance_subsets(
 
     Each subset takes min(subset_size, n, m) of the fakes y, then as many of the reals x, without replacement.
     The draws are those of `numpy.random.RandomState(seed)`, so that they equal the official tool's.
-    Its mean is that of the whole-set form; only the scale of 1000 differs. Errors as in `kernel_distance`.
+    Its mean is that of the whole-set form; only the scale of 1000 differs. Errors as in `kernel_distance`, and for a
+    seed outside 0 .. 2^32 - 1.
     """
     if num_subsets < 1 or subset_size < 2:
         raise UserError(f"at least 1 subset of 2 samples is needed, not {num_subsets} of {subset_size}")
     real, fake = as_feature_sets(x, y)
+    check_seed(seed)
     size = min(subset_size, len(real), len(fake))
     rng = np.random.RandomState(seed)
     distances = []
@@ -73,10 +76,18 @@ def unbiased_mmd(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m d"]) -> fl
 def kernel_sums(
     x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m d"], degree: int, coef0: float
 ) -> tuple[float, float]:
-    """Sum of (a.b / d + coef0)^degree over all pairs, and over the pairs of equal index."""
+    """Sum of (a.b / d + coef0)^degree over all pairs, and over the pairs of equal index.
+
+    Raises `UserError` where it is more than a double can hold.
+    """
     total = 0.0
-    for start in range(0, len(x), ROWS_AT_ONCE):
-        total += float(((x[start : start + ROWS_AT_ONCE] @ y.T / x.shape[1] + coef0) ** degree).sum())
     num_equal = min(len(x), len(y))
-    products = np.einsum("nd,nd->n", x[:num_equal], y[:num_equal]) / x.shape[1]
-    return total, float(((products + coef0) ** degree).sum())
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, len(x), ROWS_AT_ONCE):
+            total += float(((x[start : start + ROWS_AT_ONCE] @ y.T / x.shape[1] + coef0) ** degree).sum())
+        products = np.einsum("nd,nd->n", x[:num_equal], y[:num_equal]) / x.shape[1]
+        equal = float(((products + coef0) ** degree).sum())
+    if not np.isfinite((total, equal)).all():
+        largest = max(np.abs(x).max(), np.abs(y).max())
+        raise UserError(f"features reach {largest:.3g}, and a kernel of them is more than a double can hold")
+    return total, equal

@@ -10,6 +10,7 @@ from longtake.core.errors import UserError
 
 SUM_TOLERANCE = 1e-3  # a float16 softmax over a few hundred classes is this far from 1
 RANGE_TOLERANCE = 1e-3  # resizing in half precision overshoots by less
+LARGEST_SEED = 2**32 - 1
 LARGEST = 1e150  # the square of more, summed over features, is infinite
 
 
@@ -43,7 +44,13 @@ def as_array(values: ArrayLike, what: str, axes: str) -> Shaped[np.ndarray, "*ax
     try:
         return np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{what} must be an array of shape ({axes})") from error
+        raise UserError(f"{what} must be an array of shape ({axes}): {error}") from error
+
+
+def check_seed(seed: int) -> None:
+    """Raise `UserError` for a seed that numpy's generators do not take, old ones (`RandomState`) included."""
+    if not isinstance(seed, int | np.integer) or not 0 <= seed <= LARGEST_SEED:
+        raise UserError(f"seed must be a whole number from 0 to {LARGEST_SEED}, not {seed!r}")
 
 
 def as_frames(frames: ArrayLike, what: str = "frames") -> Float[np.ndarray, "t h w c"]:

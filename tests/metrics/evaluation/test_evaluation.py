@@ -192,15 +192,19 @@ def test_protocol_decides_the_covariance(folders, network):
 def test_second_run_computes_nothing_and_gives_the_same(folders, network, cache):
     config = replace(QUICK, batch_size=5)
     first = evaluate(folders["a"], folders["b"], config, network=network)
-    calls, files = network.calls, list(cache.rglob("*.npy"))
+    calls, files = network.calls, list(cache.rglob("*.npz"))
     assert calls == 2 * 16 + 16 + 2 * 16 * 3  # clips of both sides, probabilities of the fakes, their three segments
     assert len(files) == 2 * 16 + 16 + 2 * 16
     again = evaluate(folders["a"], folders["b"], config, network=network)
     assert network.calls == calls
     assert again.to_json() == first.to_json()
-    files[0].write_bytes(b"damaged")
-    assert evaluate(folders["a"], folders["b"], config, network=network).to_json() == first.to_json()
-    assert network.calls > calls
+    content = files[0].read_bytes()
+    values = content.index(b"NUMPY") + 130
+    for damaged in (b"damaged", b"", content[:-30], content[:values] + b"\xff" + content[values + 1 :]):
+        files[0].write_bytes(damaged)
+        assert evaluate(folders["a"], folders["b"], config, network=network).to_json() == first.to_json()
+        assert network.calls > calls
+        calls = network.calls
 
 
 def test_cache_knows_a_changed_file_and_other_weights(tmp_path, network):
@@ -244,7 +248,7 @@ def test_report_says_what_the_numbers_depend_on(folders, network, tmp_path):
         clips = json.loads((tmp_path / "out" / f"x-clips-{side}.json").read_text())
         assert clips["sha256"] == facts["clips_sha256"]
         assert len(clips["trials"][0]) == 16
-    assert set(content["versions"]) == {"python", "longtake", "torch", "numpy"}
+    assert set(content["versions"]) == {"python", "longtake", "torch", "numpy", "pillow", "av"}
     assert "x-ccs-toy.png" in content["files"]
 
 

@@ -151,8 +151,14 @@ def test_a_count_draws_rows(save):
         ({"features": rows(0) * 1e300}, "whose squares are more than a double can hold"),
         ({"features": rows(0), "probabilities": np.full((3, 2), 0.5)}, "as many rows"),
         ({"probabilities": rows(0)}, "sum to 1"),
-        ({"mu": np.zeros(3), "sigma": np.eye(2)}, "needs sigma of shape"),
+        ({"mu": np.zeros(3), "sigma": np.eye(2)}, r"fake\.npz: a mean of 3 features needs a square covariance"),
         ({"mu": np.zeros(3), "sigma": np.eye(3), "n": np.array(1)}, "n = 1, but a covariance is that of 2 clips"),
+        ({"mu": np.zeros(3), "sigma": np.eye(3), "n": np.array(4.5)}, "n must be a whole number, not 4.5"),
+        ({"mu": np.zeros(3), "sigma": np.eye(3), "n": np.array([4, 5])}, "n must be a whole number"),
+        ({"mu": np.zeros(3), "sigma": np.triu(np.ones((3, 3)))}, r"fake\.npz: a covariance must be symmetric"),
+        ({"mu": np.zeros(3), "sigma": -np.eye(3)}, r"fake\.npz: a covariance must have no negative eigenvalues"),
+        ({"features": rows(0), "provenance": '{"features": ["a"]}'}, "features in the provenance must be text"),
+        ({"features": rows(0), "provenance": '{"kind": "local"}'}, "kind is 'i3d' in .*, but 'local'"),
         ({"features": rows(0), "provenance": "{"}, "must be JSON"),
         ({"features": np.array([{}], dtype=object)}, "is no feature file, or is damaged"),
         ({"features": rows(0, dim=2)}, "same width, not 3 and 2"),
@@ -162,7 +168,7 @@ def test_a_count_draws_rows(save):
     ],
 )
 def test_files_that_cannot_be_compared(save, arrays, message):
-    real = save("real", features=rows(2), provenance='{"frames": 16, "weights_sha256": "cd"}')
+    real = save("real", features=rows(2), provenance='{"frames": 16, "weights_sha256": "cd", "kind": "i3d"}')
     config = EvaluationConfig(resamples=0, allow_unequal=True, metrics=("frechet_distance",))
     with pytest.raises(UserError, match=message):
         evaluate(real, save("fake", **arrays), config)
@@ -180,8 +186,9 @@ def test_damaged_files_are_one_line(save, tmp_path):
     with zipfile.ZipFile(tmp_path / "promising.npz", "w") as archive:
         archive.writestr("features.npy", b"\x93NUMPY\x01\x00v\x00" + header)
     for name in ("single", "damaged", "promising"):
-        with pytest.raises(UserError, match=rf"{name}\.npz is no feature file, or is damaged"):
+        with pytest.raises(UserError, match=rf"{name}\.npz is no feature file, or is damaged") as caught:
             evaluate(real, tmp_path / f"{name}.npz")
+        assert "context manager" not in str(caught.value)
 
 
 def test_no_file_and_no_feature_file(save, tmp_path):

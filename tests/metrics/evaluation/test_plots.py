@@ -53,3 +53,14 @@ def test_one_place_and_many_places():
     assert len(pixels_like(draw_plot(Line([0], [1.0]), title="x", x_label="t"), BLUE)[0]) > 20
     many = Line(range(1024), np.sin(np.arange(1024) / 50).tolist())
     assert len(pixels_like(draw_plot(many, title="x", x_label="t"), BLUE)[0]) > 1000
+
+
+def test_a_single_point_stands_in_the_middle_of_its_interval():
+    image = draw_plot(Line([1], [0.5], [(0.2, 0.9)]), title="cosines", x_label="lag")
+    rows, columns = pixels_like(image, BLUE)
+    assert columns.mean() == pytest.approx(pixels_like(image, PALE_BLUE)[1].mean(), abs=2)
+    assert columns.min() > WIDTH // 3
+    assert columns.max() < 2 * WIDTH // 3
+    band = pixels_like(image, PALE_BLUE)[0]
+    assert band.min() < rows.min()
+    assert rows.max() < band.max()

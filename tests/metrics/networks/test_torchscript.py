@@ -64,7 +64,9 @@ def clips():
 def test_unknown_program_is_not_run(program, monkeypatch):
     monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("it was run"))
     sha256 = hashlib.sha256(program.read_bytes()).hexdigest()
-    with pytest.raises(UserError, match=f"is a program .TorchScript. with sha256 {sha256}, not the known bec6519f"):
+    with pytest.raises(
+        UserError, match=f"is a program .TorchScript. with sha256 {sha256}, not the known bec6519f.*--trust"
+    ):
         load_features("i3d", weights=program)
 
 

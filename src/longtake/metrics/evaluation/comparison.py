@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,12 @@ from longtake.core.errors import UserError
 from longtake.core.randomness import derive_seed
 from longtake.metrics.bootstrap import Interval, bootstrap_interval
 from longtake.metrics.evaluation.config import EvaluationConfig
-from longtake.metrics.evaluation.folder_side import FolderSide
+from longtake.metrics.evaluation.folder_side import LONG_CLIP, FolderSide
 from longtake.metrics.evaluation.protocols import Protocol
 from longtake.metrics.evaluation.report import CurveOfNumbers, Number
-from longtake.metrics.evaluation.sides import Side
+from longtake.metrics.evaluation.sides import Need, Side
 from longtake.metrics.evaluation.videos import map_decoding
-from longtake.metrics.evaluation.whole_videos import pair_quality
+from longtake.metrics.evaluation.whole_videos import PAIR_METRICS, pair_quality
 from longtake.metrics.frechet import BiasWarning
 
 PUBLISHED_NAMES = {
@@ -44,7 +44,7 @@ PUBLISHED_NAMES = {
 }
 """(measure, kind of network) -> the name that papers use. With other features a number is named by its features."""
 
-MUST_AGREE = ("features", "weights_sha256", "resize", "frames")
+MUST_AGREE = ("features", "kind", "weights_sha256", "resize", "frames")
 UNKNOWN_FEATURES = "npz"
 
 Statistic = Callable[..., float]
@@ -60,24 +60,30 @@ class Comparison:
         fake: the other.
         config: what was asked for.
         protocol: the same, resolved.
-        pairs: PSNR and SSIM (p, 2, t) of the videos of one name, once they are prepared.
+        pairs: PSNR and SSIM, as far as they were asked for, of p videos of one name, once they are prepared.
     """
 
     real: Side
     fake: Side
     config: EvaluationConfig
     protocol: Protocol
-    pairs: Float[np.ndarray, "p 2 t"] | None = None
+    pairs: dict[str, Float[np.ndarray, "p t"]] = field(default_factory=dict)
 
     @property
     def sides(self) -> dict[str, Side]:
         """Both, by name."""
         return {"real": self.real, "fake": self.fake}
 
-    @property
-    def network(self) -> Mapping[str, Any]:
-        """What made the features."""
-        return {**self.fake.network, **self.real.network}
+    def network(self, *names: str) -> dict[str, Any]:
+        """Return what made the features of these sides; a kind only if all of them say that they are of it."""
+        sides = [self.sides[name] for name in names]
+        told = [side.network for side in sides if not (isinstance(side, FolderSide) and side.extractor is None)]
+        facts = {fact: value for each in reversed(told) for fact, value in each.items()}
+        if not all("kind" in each for each in told):
+            facts.pop("kind", None)
+        if told:
+            facts["features"] = " and ".join(dict.fromkeys(each.get("features", UNKNOWN_FEATURES) for each in told))
+        return facts
 
     def check(self) -> None:
         """Raise `UserError` if the sides' features cannot be compared."""
@@ -86,22 +92,34 @@ class Comparison:
             real, fake = (fact.get(name) for fact in facts)
             if real is not None and fake is not None and real != fake:
                 raise UserError(f"{name} is {real!r} in {self.real.name}, but {fake!r} in {self.fake.name}")
-
-    def check_sizes(self) -> None:
-        """Raise `UserError` for sets of different size, unless asked for."""
-        real, fake = self.real.count, self.fake.count
-        if not self.config.allow_unequal and real is not None and fake is not None and real != fake:
-            fewer = min(real, fake)
-            remedy = "add videos" if fewer == 1 else f"compare {fewer} of each (--count {fewer})"
+        widths = [fact.get("feature_width") for fact in facts]
+        if None not in widths and widths[0] != widths[1]:
             raise UserError(
-                f"{self.real.name} gives {real} clips{self.real.shortage} and {self.fake.name} {fake}"
-                f"{self.fake.shortage}, and these numbers depend on how many: {remedy}, or ask for it (--allow-unequal)"
+                f"features must have the same width, not {widths[0]} and {widths[1]} as in {self.real.name} and "
+                f"{self.fake.name}"
             )
 
-    def name(self, measure: str) -> str:
-        """Return what the number may be called, given the features it was made with."""
-        published = PUBLISHED_NAMES.get((measure, str(self.network.get("kind"))))
-        return published or f"{measure}[{self.network.get('features', UNKNOWN_FEATURES)}]"
+    def check_sizes(self, need: Need) -> None:
+        """Raise `UserError` for sets of different size, of those that have `need`, unless asked for."""
+        real, fake = (side.count_for(need) for side in (self.real, self.fake))
+        if self.config.allow_unequal or real is None or fake is None or real == fake:
+            return
+        fewer, larger = min(real, fake), self.real if real > fake else self.fake
+        if larger.statistics is not None:
+            remedy = "statistics cannot be cut down: give as many clips"
+        else:
+            remedy = "add videos" if fewer < 2 else f"compare {fewer} of each (--count {fewer})"
+        clips = f"clips of {LONG_CLIP} frames" if need == "clip_lengths" else "clips"
+        raise UserError(
+            f"{self.real.name} gives {real} {clips}{self.real.shortage} and {self.fake.name} {fake}"
+            f"{self.fake.shortage}, and these numbers depend on how many: {remedy}, or ask for it (--allow-unequal)"
+        )
+
+    def name(self, measure: str, *sides: str) -> str:
+        """Return what a number of these sides may be called, given the features it was made with."""
+        network = self.network(*sides)
+        published = PUBLISHED_NAMES.get((measure, str(network.get("kind"))))
+        return published or f"{measure}[{network['features']}]"
 
     def paired_names(self) -> list[tuple[str, str, str]]:
         """Return (name without suffix, real file, fake file) of the videos that both folders have, `count` at most.
@@ -122,26 +140,31 @@ class Comparison:
     def prepare_pairs(self) -> None:
         """Fill `pairs`, if they are not, up to the end of the shortest video.
 
-        Raises `BrokenVideosError` for those that do not decode, `UserError` for frames of different size.
+        Raises `BrokenVideosError` for those that do not decode, `UserError` for frames of different size or too small.
         """
-        if self.pairs is not None:
+        if self.pairs:
             return
         real, fake = self.real, self.fake
         assert isinstance(real, FolderSide), "paired_names has checked this"
         assert isinstance(fake, FolderSide), "paired_names has checked this"
         paths = [(real.folder.root / x, fake.folder.root / y) for _, x, y in self.paired_names()]
+        names = [name for name in PAIR_METRICS if name in self.config.metrics]
         curves = map_decoding(
-            fake.workers, pair_quality, paths, lambda done, total: fake.progress("pairs", done, total)
+            fake.workers,
+            lambda pair: pair_quality(pair, names),
+            paths,
+            lambda done, total: fake.progress("pairs", done, total),
         )
-        length = min(len(decibels) for decibels, _ in curves)
-        self.pairs = np.array([[decibels[:length], similarity[:length]] for decibels, similarity in curves])
+        length = min(curve.shape[1] for curve in curves)
+        cut = np.stack([curve[:, :length] for curve in curves], axis=1)
+        self.pairs = dict(zip(names, cut, strict=True))
 
     def conditions(self, *sides: str, of_network: bool = True, **more: Any) -> dict[str, Any]:  # noqa: ANN401
         """Return all that a number depends on; `more` is what only this one does."""
         facts: dict[str, Any] = {"protocol": self.config.protocol, "seed": self.config.seed}
         if of_network:
             rounding = f"bytes as stored, the protocol's: {self.protocol.rounding}"
-            facts |= {"rounding": rounding, **self.network}
+            facts |= {"rounding": rounding, **self.network(*sides)}
         return facts | {name: dict(self.sides[name].conditions) for name in sides} | more
 
     def interval(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from longtake.core.errors import UserError, choose_one_of
 from longtake.metrics.evaluation.protocols import PROTOCOLS, Protocol
+from longtake.metrics.samples import check_seed
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class EvaluationConfig:
     count: int | None = None
     """Clips per set; None: the protocol's, or all if there are fewer."""
     seed: int = 0
-    """Draws the clips, the subsets and the resamples."""
+    """Draws the clips, the subsets and the resamples; 0 to 2^32 - 1."""
     resamples: int = 200
     """Resamples of the videos for the intervals; 0: no intervals."""
     allow_unequal: bool = False
@@ -42,16 +43,19 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         choose_one_of("protocol", self.protocol, PROTOCOLS)
-        for name, smallest in (("frames", 1), ("stride", 1), ("count", 2), ("batch_size", 1), ("seed", 0)):
+        for name, smallest in (("frames", 1), ("stride", 1), ("count", 2), ("batch_size", 1)):
             value = getattr(self, name)
             if value is not None and value < smallest:
                 raise UserError(f"{name} must be at least {smallest}, not {value}")
+        check_seed(self.seed)
         if self.resamples < 0 or self.resamples == 1:
             raise UserError(f"resamples must be 0 (no intervals) or at least 2, not {self.resamples}")
 
     def resolved_protocol(self) -> Protocol:
         """Return the protocol with what was set besides it."""
         protocol = PROTOCOLS[self.protocol]
+        if self.features is not None:
+            protocol = replace(protocol, features=self.features)
         if self.frames is not None:
             protocol = replace(protocol, frames=self.frames)
         if self.stride is not None:

@@ -15,7 +15,7 @@ from longtake.metrics.evaluation.clip_list import ClipList, ClipRule, draw_clips
 from longtake.metrics.evaluation.comparison import Comparison
 from longtake.metrics.evaluation.config import EvaluationConfig
 from longtake.metrics.evaluation.extraction import Extractor
-from longtake.metrics.evaluation.feature_files import Statistics, read_feature_file
+from longtake.metrics.evaluation.feature_files import ARRAYS, Statistics, read_feature_file
 from longtake.metrics.evaluation.file_side import FileSide
 from longtake.metrics.evaluation.folder_side import FolderSide
 from longtake.metrics.evaluation.measures import Measure, choose_measures, possible_measures
@@ -74,10 +74,12 @@ def evaluate(
                 config,
                 protocol,
             )
-            if any(measure.compares_sets for measure in measures.values()):
-                comparison.check_sizes()
+            for measure in measures.values():
+                if measure.compares_sets:
+                    comparison.check_sizes(measure.fake[0])
             network = give_network(comparison, measures, network, workers, progress)
-            comparison.check()
+            if any(measure.real and measure.fake for measure in measures.values()):
+                comparison.check()
             possible, impossible = possible_measures(comparison, measures)
             broken = broken_videos(task for each in possible.values() for task in each.preparations(comparison))
             if not broken:
@@ -91,7 +93,7 @@ def evaluate(
         [result for result in results if isinstance(result, CurveOfNumbers)],
         notes_of(comparison, possible, impossible, results),
         {key: clips for name, side in folders.items() for key, clips in clip_lists_of(name, side).items()},
-        {name: features_of(side, comparison) for name, side in folders.items() if "features" in side.data},
+        {name: saved for name, side in folders.items() if (saved := features_of(side, comparison)).arrays},
     )
 
 
@@ -148,9 +150,8 @@ def give_network(
     folders = [side for side in comparison.sides.values() if isinstance(side, FolderSide)]
     if not folders or not any(measure.needs_network for measure in measures.values()):
         return network
-    name = config.features or protocol.features
     network = network or load_features(
-        name, weights=config.weights, trust=config.trust, device=device_of_process(config.device)
+        protocol.features, weights=config.weights, trust=config.trust, device=device_of_process(config.device)
     )
     extractor = Extractor(network, protocol.resize, config.batch_size, workers, progress)
     for side in folders:
@@ -191,7 +192,7 @@ def facts_of(comparison: Comparison) -> dict[str, Any]:
     protocol.pop("deviations")  # they are among the notes
     return {
         "protocol": protocol,
-        "network": dict(comparison.network),
+        "network": comparison.network("real", "fake"),
         "seed": comparison.config.seed,
         **sides,
         "versions": versions(),
@@ -204,13 +205,16 @@ def clip_lists_of(name: str, side: FolderSide) -> dict[str, ClipList]:
 
 
 def features_of(side: FolderSide, comparison: Comparison) -> SavedFeatures:
-    """Return the features of the first trial with their statistics and all they depend on, to be saved."""
-    features = side.data["features"][0]
-    others = ("probabilities", "segments", "segment_probabilities")
+    """Return what the network made of the first trial's clips, with statistics and all it depends on, to be saved."""
+    arrays = {name: side.data[name] for name in ARRAYS if name in side.data}
     ddof = comparison.protocol.ddof
+    statistics = None
+    if "features" in arrays:
+        features = arrays["features"] = arrays["features"][0]
+        statistics = Statistics(*feature_statistics(features, ddof), n=len(features), ddof=ddof)
     return SavedFeatures(
-        {"features": features} | {name: side.data[name] for name in others if name in side.data},
-        Statistics(*feature_statistics(features, ddof), n=len(features), ddof=ddof),
+        arrays,
+        statistics,
         {
             "dataset": side.name,
             "protocol": comparison.config.protocol,

@@ -18,6 +18,7 @@ from jaxtyping import Float32
 from longtake.core.errors import UserError
 from longtake.core.files import atomic_path
 from longtake.metrics.evaluation.clip_list import Clip
+from longtake.metrics.evaluation.feature_files import DAMAGES, SUFFIX
 
 logger = logging.getLogger(__name__)
 
@@ -48,23 +49,24 @@ class FeatureCache:
     def read(self, path: Path, clips: Sequence[Clip]) -> Float32[np.ndarray, "s d"] | None:
         """Return the features of the clips of the video at `path`, or None if they are not there, or damaged."""
         try:
-            rows = np.load(self._file(path, clips), allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+            with np.load(self._file(path, clips), allow_pickle=False) as archive:  # zip: damage shows in its checksums
+                rows: Float32[np.ndarray, "s d"] = archive["rows"]
+        except DAMAGES:
             return None
-        return rows if isinstance(rows, np.ndarray) and rows.ndim == 2 and len(rows) == len(clips) else None
+        return rows
 
     def write(self, path: Path, clips: Sequence[Clip], rows: Float32[np.ndarray, "s d"]) -> None:
         """Keep the features of the clips of one video; where the cache cannot be written, only warn of it."""
         try:
             with atomic_path(self._file(path, clips)) as partial:
-                np.save(partial, rows, allow_pickle=False)
+                np.savez(partial, rows=rows)
         except (OSError, UserError):
             warn_of_unwritable(cache_folder())
 
     def _file(self, path: Path, clips: Sequence[Clip]) -> Path:
         key = {**asdict(self), "video": identity(path), "clips": [asdict(clip) | {"file": ""} for clip in clips]}
         name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-        return cache_folder() / name[:2] / f"{name}.npy"
+        return cache_folder() / name[:2] / f"{name}{SUFFIX}"
 
 
 @cache  # once, not for every video

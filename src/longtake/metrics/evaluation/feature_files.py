@@ -25,6 +25,7 @@ from jaxtyping import Float, Shaped
 
 from longtake.core.errors import UserError
 from longtake.core.files import atomic_path
+from longtake.metrics.frechet import gaussian_of_statistics
 from longtake.metrics.samples import as_probabilities, as_samples
 
 SUFFIX = ".npz"
@@ -33,6 +34,7 @@ DAMAGES = (
     TypeError,  # a single array instead of an archive
     MemoryError,  # a header that promises more than there is
 )
+OF_MAKER = ("features", "kind", "weights_sha256", "resize")  # provenance: what made the features
 ARRAYS = {"features": "n d", "probabilities": "n k", "segments": "n s d", "segment_probabilities": "n s k"}
 
 
@@ -100,22 +102,21 @@ def read_feature_file(path: Path) -> FeatureFile:
 def reason(error: Exception) -> str:
     """Return what numpy says on one line; for what it takes for pickled objects, without its advice to run them."""
     text = " ".join(str(error).split())
-    if "pickle" in text:
+    if "pickle" in text or isinstance(error, TypeError):
         return "it is no .npz archive of plain arrays, as numpy.savez writes; nothing in it was run"
     return text
 
 
 def write_feature_file(
-    path: Path, arrays: Mapping[str, Shaped[np.ndarray, "n ..."]], statistics: Statistics, provenance: Mapping[str, Any]
+    path: Path,
+    arrays: Mapping[str, Shaped[np.ndarray, "n ..."]],
+    statistics: Statistics | None,
+    provenance: Mapping[str, Any],
 ) -> None:
     """Write a feature file, whole or not at all."""
-    content: dict[str, Any] = {
-        **arrays,
-        "mu": statistics.mu,
-        "sigma": statistics.sigma,
-        "n": np.array(statistics.n),
-        "provenance": np.array(json.dumps(dict(provenance))),
-    }
+    content: dict[str, Any] = {**arrays, "provenance": np.array(json.dumps(dict(provenance)))}
+    if statistics is not None:
+        content |= {"mu": statistics.mu, "sigma": statistics.sigma, "n": np.array(statistics.n)}
     with atomic_path(path) as partial:
         np.savez(partial, **content)
 
@@ -142,21 +143,30 @@ def read_provenance(path: Path, content: Mapping[str, Any]) -> Mapping[str, Any]
         raise UserError(f"{path}: provenance must be JSON text") from error
     if not isinstance(provenance, dict):
         raise UserError(f"{path}: provenance must be a JSON object, not {type(provenance).__name__}")
+    for name in OF_MAKER:
+        if not isinstance(provenance.get(name, ""), str):
+            raise UserError(f"{path}: {name} in the provenance must be text, not {provenance[name]!r}")
     return provenance
 
 
 def read_statistics(path: Path, content: Mapping[str, Any], provenance: Mapping[str, Any]) -> Statistics | None:
-    """Return mean and covariance if both are there."""
+    """Return mean and covariance if both are there; raises `UserError` if they are none."""
     if "mu" not in content or "sigma" not in content:
         return None
     try:
         mu, sigma = as_samples(content["mu"], "mu", "d"), as_samples(content["sigma"], "sigma", "d d")
-        n = int(content["n"]) if "n" in content else None
-    except (TypeError, ValueError) as error:
+        gaussian_of_statistics(mu, sigma)  # what is wrong is said before anything is computed
+    except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    if sigma.shape != (len(mu), len(mu)):
-        raise UserError(f"{path}: mu of {len(mu)} features needs sigma of shape ({len(mu)}, {len(mu)})")
-    if n is not None and n < 2:
-        raise UserError(f"{path}: n = {n}, but a covariance is that of 2 clips at least")
+    n = read_count(path, content["n"]) if "n" in content else None
     ddof = provenance.get("ddof")
     return Statistics(mu, sigma, n, ddof if ddof in (0, 1) else None)
+
+
+def read_count(path: Path, value: Shaped[np.ndarray, ""]) -> int:
+    """Return the number of clips that a covariance is of."""
+    if value.size != 1 or value.dtype.kind not in "iuf" or value.item() % 1 != 0:
+        raise UserError(f"{path}: n must be a whole number, not {value}")
+    if value.item() < 2:
+        raise UserError(f"{path}: n = {value}, but a covariance is that of 2 clips at least")
+    return int(value.item())

@@ -49,8 +49,10 @@ def frechet_measure(c: Comparison) -> Results:
     distance = frechet_statistic(c.real.statistics, c.fake.statistics, c.protocol.ddof)
     with_features = [side for side in (c.real, c.fake) if side.statistics is None]
     if not with_features:
-        return [Number(c.name("frechet_distance"), distance(), None, conditions)]
-    number = c.number_over_trials(c.name("frechet_distance"), distance, trials(*with_features), conditions)
+        return [Number(c.name("frechet_distance", "real", "fake"), distance(), None, conditions)]
+    number = c.number_over_trials(
+        c.name("frechet_distance", "real", "fake"), distance, trials(*with_features), conditions
+    )
     return [number.within(NON_NEGATIVE)]
 
 
@@ -75,7 +77,10 @@ def kernel_measure(c: Comparison) -> Results:
     """KVD over all trials."""
     return [
         c.number_over_trials(
-            c.name("kernel_distance"), kernel_distance, trials(c.real, c.fake), c.conditions("real", "fake")
+            c.name("kernel_distance", "real", "fake"),
+            kernel_distance,
+            trials(c.real, c.fake),
+            c.conditions("real", "fake"),
         )
     ]
 
@@ -86,13 +91,13 @@ def kernel_subsets_measure(c: Comparison) -> Results:
     value = kernel_distance_subsets(real, fake, seed=c.config.seed)
     interval = c.interval(lambda x, y: 1000 * kernel_distance(x, y), real, fake)
     conditions = c.conditions("real", "fake", subsets=100, subset_size=min(1000, len(real), len(fake)))
-    return [Number(c.name("kernel_distance_subsets"), value, moved(interval, value), conditions)]
+    return [Number(c.name("kernel_distance_subsets", "real", "fake"), value, moved(interval, value), conditions)]
 
 
 def jedi_measure(c: Comparison) -> Results:
     """JEDi's form of MMD; JEDi itself is that of V-JEPA features."""
     sets = trials(c.real, c.fake)[0]
-    number = c.number(c.name("jedi_mmd"), unequal_jedi, sets, c.conditions("real", "fake"))
+    number = c.number(c.name("jedi_mmd", "real", "fake"), unequal_jedi, sets, c.conditions("real", "fake"))
     return [number.within(NON_NEGATIVE)]
 
 
@@ -108,7 +113,7 @@ def infinite_measure(c: Comparison) -> Results:
     with small_sets_noted_elsewhere():
         line = frechet_distance_infinite(sets[0], sets[1], ddof, seed=seed)
     number = c.number(
-        c.name("frechet_distance_infinite"),
+        c.name("frechet_distance_infinite", "real", "fake"),
         lambda x, y: frechet_distance_infinite(x, y, ddof, seed=seed).value,
         sets,
         c.conditions("real", "fake", ddof=ddof),
@@ -134,11 +139,11 @@ def clip_length_measure(c: Comparison) -> Results:
         return lambda x, y: statistic(x[:, length], y[:, length])
 
     numbers = [
-        c.number(c.name(f"frechet_distance_{frames}f"), distance(length), sets, conditions(frames))
+        c.number(c.name(f"frechet_distance_{frames}f", "real", "fake"), distance(length), sets, conditions(frames))
         for length, frames in enumerate((SHORT_CLIP, LONG_CLIP))
     ]
     if numbers[0].value > ROUNDING:
-        name = c.name(f"frechet_distance_{LONG_CLIP}f_over_{SHORT_CLIP}f")
+        name = c.name(f"frechet_distance_{LONG_CLIP}f_over_{SHORT_CLIP}f", "real", "fake")
         both = conditions(SHORT_CLIP, LONG_CLIP)
         numbers.append(c.number(name, lambda x, y: distance(1)(x, y) / distance(0)(x, y), sets, both))
     return [number.within(NON_NEGATIVE) for number in numbers]
@@ -152,9 +157,11 @@ def inception_measure(c: Comparison) -> Results:
         return lambda probabilities: getattr(inception_score(probabilities, rule), name)
 
     conditions = c.conditions("fake", splits=rule.num_splits, shuffle_seed=rule.shuffle_seed, eps=rule.eps)
-    score = c.number(c.name("inception_score"), part("mean"), [rows], conditions)
+    score = c.number(c.name("inception_score", "fake"), part("mean"), [rows], conditions)
     score = replace(score, details={"std_over_splits": inception_score(rows, rule).std})
-    entropies = [c.number(c.name(name), part(name), [rows], conditions) for name in ("inter_entropy", "intra_entropy")]
+    entropies = [
+        c.number(c.name(name, "fake"), part(name), [rows], conditions) for name in ("inter_entropy", "intra_entropy")
+    ]
     num_classes = rows.shape[1]
     return [
         score.within(score_limits(num_classes)),
@@ -167,7 +174,7 @@ def segment_measure(c: Comparison) -> Results:
     segments = c.fake.data["segments"]
     real = [] if c.real.statistics else [c.real.data["features"][0]]
     curve = c.curve(
-        c.name("frechet_distance_by_segment"),
+        c.name("frechet_distance_by_segment", "real", "fake"),
         (SEGMENTS, range(segments.shape[1])),
         frechet_statistic(c.real.statistics, None, c.protocol.ddof),
         lambda t: [*real, segments[:, t]],
@@ -184,14 +191,14 @@ def cosine_measure(c: Comparison) -> Results:
     lags = range(1, segments.shape[1])
     curves = np.array([cosine_similarity_by_lag(video, lags) for video in segments])
     places = ("lag in segments", lags)
-    curve = mean_curve(c, c.name("cosine_by_lag"), places, curves, segment_conditions(c, "fake"))
+    curve = mean_curve(c, c.name("cosine_by_lag", "fake"), places, curves, segment_conditions(c, "fake"))
     return [curve.within(CORRELATION)]
 
 
 def ccs_measure(c: Comparison) -> Results:
     """Class coherence by segment, its mean over the segments after the first, and the first class's probability."""
     segments, conditions = c.fake.data["segment_probabilities"], segment_conditions(c, "fake")
-    mean = c.number(c.name("ccs_mean"), lambda p: float(ccs(p)[1:].mean()), [segments], conditions)
+    mean = c.number(c.name("ccs_mean", "fake"), lambda p: float(ccs(p)[1:].mean()), [segments], conditions)
     return [
         coherence_curve(c, "ccs", ccs, SHARE),
         mean.within(SHARE),
@@ -216,7 +223,7 @@ def coherence_curve(
     """Return a measure of coherence with the first segment, for every segment."""
     segments = c.fake.data["segment_probabilities"]
     curve = c.curve(
-        c.name(name),
+        c.name(name, "fake"),
         (SEGMENTS, range(segments.shape[1])),
         lambda pairs: float(coherence(pairs)[1]),
         lambda t: [segments[:, [0, t]]],

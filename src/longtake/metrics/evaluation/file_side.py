@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from longtake.core.randomness import derive_seed
-from longtake.metrics.evaluation.feature_files import FeatureFile, Statistics
+from longtake.metrics.evaluation.feature_files import OF_MAKER, FeatureFile, Statistics
 from longtake.metrics.evaluation.sides import OF_NETWORK, Need, Side
 
 
@@ -54,8 +54,8 @@ class FileSide(Side):
         """Return why `need` cannot be had, or None if it can."""
         if need in self.file.arrays or (need == "moments" and (self.statistics or "features" in self.file.arrays)):
             return None
-        if need in OF_NETWORK:
-            return f"{self.name} has no {'features' if need in ('moments', 'clip_lengths') else need}"
+        if need in OF_NETWORK and need != "clip_lengths":
+            return f"{self.name} has no {'features' if need == 'moments' else need}"
         return f"{self.name} holds features, not videos"
 
     def prepare(self, need: Need) -> None:
@@ -75,6 +75,9 @@ class FileSide(Side):
 
     @property
     def network(self) -> Mapping[str, Any]:
-        """What the file says of what made the features."""
-        told = ("features", "kind", "weights_sha256", "resize")
-        return {name: self.file.provenance[name] for name in told if name in self.file.provenance}
+        """What the file says of what made the features, and how many of them there are."""
+        facts = {name: self.file.provenance[name] for name in OF_MAKER if name in self.file.provenance}
+        widths = [array.shape[-1] for name, array in self.file.arrays.items() if not name.endswith("probabilities")]
+        if self.file.statistics is not None:
+            widths.append(len(self.file.statistics.mu))
+        return facts | ({"feature_width": widths[0]} if widths else {})

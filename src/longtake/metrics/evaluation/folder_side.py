@@ -60,6 +60,15 @@ class FolderSide(Side):
         """Clips that fit into every video one after another."""
         return min(video.num_frames for video in self.videos) // (self.rule.frames * self.rule.stride)
 
+    def count_for(self, need: Need) -> int:
+        """Clips that a measure is made of if it needs this: only long videos have a long clip."""
+        return min(self.count, self.num_long) if need == "clip_lengths" else self.count
+
+    @property
+    def num_long(self) -> int:
+        """Videos with a long clip."""
+        return sum(video.num_frames >= self.long_span for video in self.folder.videos)
+
     @property
     def long_span(self) -> int:
         """Frames that a video needs for a long clip at the rule's stride."""
@@ -93,13 +102,11 @@ class FolderSide(Side):
                 f"{self.rule.frames} frames at stride {self.rule.stride} take "
                 f"{MIN_SEGMENTS * self.rule.frames * self.rule.stride}"
             )
-        if need == "clip_lengths":
-            num_long = sum(video.num_frames >= self.long_span for video in self.folder.videos)
-            if num_long < MIN_LONG:
-                return (
-                    f"{self.name} has {num_long} videos of {self.long_span} frames or more, at least {MIN_LONG} are "
-                    "needed"
-                )
+        if need == "clip_lengths" and self.num_long < MIN_LONG:
+            return (
+                f"{self.name} has {self.num_long} videos of {self.long_span} frames or more, at least {MIN_LONG} are "
+                "needed"
+            )
         return None
 
     def prepare(self, need: Need) -> None:
@@ -157,6 +164,7 @@ class FolderSide(Side):
             "kind": network.kind,
             "weights_sha256": network.sha256,
             "resize": self.extractor.resize,
+            "feature_width": network.dim,
         }
 
     def _extract(self, videos: Sequence[tuple[Clip, ...]], output: Output = "features") -> Float32[np.ndarray, "n s d"]:

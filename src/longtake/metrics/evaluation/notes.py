@@ -33,8 +33,8 @@ def notes_of(
         if not all(isinstance(side, FileSide) for side in comparison.sides.values()):
             notes = [*comparison.config.notes(), *notes]
         notes += [*count_notes(comparison, measures), *size_notes(comparison), *difference_notes(comparison)]
-    if comparison.pairs is not None:
-        notes += pair_notes(comparison, comparison.pairs.shape[-1])
+    if comparison.pairs:
+        notes += pair_notes(comparison, next(iter(comparison.pairs.values())).shape[1])
     if any(has_interval(result) for result in results):
         notes.append(
             f"intervals: 95 %, {comparison.config.resamples} resamples of the videos; they hold at this number of "
@@ -66,7 +66,8 @@ def side_notes(comparison: Comparison) -> Iterator[str]:
         if isinstance(side, FileSide) and not side.file.provenance:
             yield f"{side.name} does not say where its features come from"
         if side.statistics is not None:
-            yield f"{name} is a file of statistics: intervals hold for the draw of the other side alone"
+            if any(each.statistics is None for each in comparison.sides.values()):
+                yield f"{name} is a file of statistics: intervals hold for the draw of the other side alone"
             if side.count is None:
                 yield f"{side.name} does not say of how many clips it is"
             if side.statistics.ddof is None:
@@ -79,8 +80,14 @@ def side_notes(comparison: Comparison) -> Iterator[str]:
 def count_notes(comparison: Comparison, measures: Mapping[str, Measure]) -> Iterator[str]:
     """Say where there are few videos, and where their number differs."""
     counts = {name: side.count for name, side in comparison.sides.items() if side.count is not None}
-    biased = any(name in BIASED for name in measures)
-    if biased and counts and (note := bias_note(min(counts.values()), feature_width(comparison))):
+    biased = [
+        count
+        for name in BIASED
+        if name in measures
+        for side in comparison.sides.values()
+        if (count := side.count_for(measures[name].fake[0])) is not None
+    ]
+    if biased and (note := bias_note(min(biased), comparison.network("real", "fake")["feature_width"])):
         yield note
     if "frechet_infinite" in measures:
         yield from extrapolation_notes(comparison)
@@ -88,16 +95,25 @@ def count_notes(comparison: Comparison, measures: Mapping[str, Measure]) -> Iter
         yield from split_notes(comparison)
     if len(set(counts.values())) > 1:
         yield f"the sets differ in size: {counts['real']} real and {counts['fake']} fake clips"
+    if "clip_lengths" in measures:
+        yield from long_clip_notes(comparison)
     wanted = comparison.protocol.count
     for name, count in counts.items():
         if wanted is not None and count < wanted:
             yield f"{count} {name} clips, where {wanted} are wanted"
 
 
+def long_clip_notes(comparison: Comparison) -> Iterator[str]:
+    """Say on how many videos the two clip lengths were measured, where it is not all."""
+    real, fake = (side.count_for("clip_lengths") for side in comparison.sides.values())
+    if (real, fake) != (comparison.real.count, comparison.fake.count):
+        yield f"clip_lengths: {real} real and {fake} fake videos, as many as are long enough"
+
+
 def extrapolation_notes(comparison: Comparison) -> Iterator[str]:
     """Say where the line of an extrapolation begins at too few clips, as `frechet_distance_infinite` warns."""
     num_clips = min(side.data["features"].shape[1] for side in comparison.sides.values())
-    width = feature_width(comparison)
+    width = comparison.network("real", "fake")["feature_width"]
     if num_clips // 4 <= width:
         yield (
             f"frechet_infinite starts at N = {num_clips // 4} samples for D = {width} features: with N <= D the bias "
@@ -125,10 +141,9 @@ def size_notes(comparison: Comparison) -> Iterator[str]:
     for name, side in comparison.sides.items():
         found = side.conditions.get("resolution")
         if found not in (None, f"{wanted}x{wanted}"):
-            sizes = ", ".join(map(str, found)) if isinstance(found, list) else found
             yield (
-                f"{name} videos are {sizes}, where protocol {comparison.config.protocol} measures {wanted}x{wanted}: "
-                "the number is not comparable with published ones"
+                f"{name} videos are {listed(found)}, where protocol {comparison.config.protocol} measures "
+                f"{wanted}x{wanted}: the number is not comparable with published ones"
             )
 
 
@@ -157,15 +172,9 @@ def difference_notes(comparison: Comparison) -> Iterator[str]:
     for fact, meaning in COMPARABLE.items():
         real, fake = (side.conditions.get(fact) for side in comparison.sides.values())
         if real and fake and real != fake:
-            yield f"real has {fact} {real}, fake {fake}; {meaning}"
+            yield f"real has {fact} {listed(real)}, fake {listed(fake)}; {meaning}"
 
 
-def feature_width(comparison: Comparison) -> int:
-    """Return the width of the features that a distance was made of."""
-    for side in comparison.sides.values():
-        if side.statistics is not None:
-            return len(side.statistics.mu)
-    data = {need: rows for side in comparison.sides.values() for need, rows in side.data.items()}
-    widths = [data[need].shape[-1] for need in ("features", "segments", "clip_lengths") if need in data]
-    assert widths, "a distance was made of features"
-    return int(widths[0])
+def listed(values: object) -> str:
+    """Return "a, b" for [a, b], and anything else as it is."""
+    return ", ".join(map(str, values)) if isinstance(values, list) else str(values)

@@ -13,6 +13,7 @@ LEFT, RIGHT, TOP, BOTTOM = 110, 40, 60, 80  # margins
 SCALE = 2  # drawn larger and shrunk: Pillow's lines are not smooth
 FONT_SIZE, TITLE_SIZE = 18, 22
 MOST_TICKS = 7
+BAR = 16  # width of the band around a single point
 MARKED = 40  # with more points than this, marks would hide the line
 
 BLACK, GREY, LIGHT = (20, 20, 20), (110, 110, 110), (225, 225, 225)
@@ -42,14 +43,18 @@ def draw_plot(line: Line, *, title: str, x_label: str) -> Image.Image:
     draw = ImageDraw.Draw(image)
     values = [*line.y, *(bound for pair in line.bounds or () for bound in pair)]
     x_ticks, y_ticks = whole_ticks(min(line.x), max(line.x)), ticks(min(values), max(values))
-    to_x = axis(min(line.x[0], x_ticks[0]), max(line.x[-1], x_ticks[-1]), LEFT, WIDTH - RIGHT)
+    margin = 0.5 if len(line.x) == 1 else 0  # a single point stands in the middle
+    to_x = axis(min(line.x[0], x_ticks[0]) - margin, max(line.x[-1], x_ticks[-1]) + margin, LEFT, WIDTH - RIGHT)
     to_y = axis(y_ticks[0], y_ticks[-1], HEIGHT - BOTTOM, TOP)
     write = writer(draw)
 
     if line.bounds is not None:
         lows = [(to_x(x), to_y(low)) for x, (low, _) in zip(line.x, line.bounds, strict=True)]
         highs = [(to_x(x), to_y(high)) for x, (_, high) in zip(line.x, line.bounds, strict=True)]
-        draw.polygon([*lows, *reversed(highs)], fill=PALE_BLUE)
+        if len(lows) > 1:
+            draw.polygon([*lows, *reversed(highs)], fill=PALE_BLUE)
+        else:
+            draw.line([*lows, *highs], fill=PALE_BLUE, width=BAR * SCALE)
         write(WIDTH - RIGHT, HEIGHT - 22, f"band: {line.meaning}", GREY, "rm", FONT_SIZE)
     draw_axes(draw, x_ticks, y_ticks, to_x, to_y)
     points = [(to_x(x), to_y(y)) for x, y in zip(line.x, line.y, strict=True)]

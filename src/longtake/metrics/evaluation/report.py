@@ -100,7 +100,7 @@ class SavedFeatures:
     """What `write_feature_file` takes, of one side."""
 
     arrays: Mapping[str, Any]
-    statistics: Statistics
+    statistics: Statistics | None
     provenance: Mapping[str, Any]
 
 
@@ -205,5 +205,7 @@ def next_named(items: Sequence[Any], name: str) -> Any:  # noqa: ANN401
 
 
 def versions() -> dict[str, str]:
-    """Return what computed the numbers."""
-    return {"python": platform.python_version()} | {name: version(name) for name in ("longtake", "torch", "numpy")}
+    """Return what decoded and resized the videos and computed the numbers."""
+    return {"python": platform.python_version()} | {
+        name: version(name) for name in ("longtake", "torch", "numpy", "pillow", "av")
+    }

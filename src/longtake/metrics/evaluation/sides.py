@@ -52,6 +52,10 @@ class Side(ABC):
     def count(self) -> int | None:
         """Clips per trial; None if a file of statistics does not say."""
 
+    def count_for(self, _need: Need) -> int | None:
+        """Clips that a measure is made of if it needs this; None if a file of statistics does not say."""
+        return self.count
+
     @property
     def shortage(self) -> str:
         """Why there are fewer clips than videos, to follow their number in a message; empty if there are not."""

@@ -31,12 +31,12 @@ def perceptual_measure(c: Comparison) -> Results:
 
 def psnr_measure(c: Comparison) -> Results:
     """PSNR by frame, and its mean."""
-    return pair_results(c, "psnr", 0, DECIBELS)
+    return pair_results(c, "psnr", DECIBELS)
 
 
 def ssim_measure(c: Comparison) -> Results:
     """SSIM by frame, and its mean."""
-    return pair_results(c, "ssim", 1, CORRELATION)
+    return pair_results(c, "ssim", CORRELATION)
 
 
 def per_side(c: Comparison, need: Need, columns: Mapping[str, int], limits: Limits) -> Results:
@@ -67,10 +67,9 @@ def whole_video_conditions(side: FolderSide) -> dict[str, Any]:
     }
 
 
-def pair_results(c: Comparison, name: str, row: int, limits: Limits) -> Results:
+def pair_results(c: Comparison, name: str, limits: Limits) -> Results:
     """Return the curve over frames, and the mean over frames and videos."""
-    assert c.pairs is not None, "measures are prepared before they are computed"
-    curves = c.pairs[:, row]
+    curves = c.pairs[name]
     conditions: dict[str, Any] = {}
     for side_name, side in c.sides.items():
         assert isinstance(side, FolderSide), "only folders have pairs"

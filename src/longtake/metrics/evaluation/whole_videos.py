@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from longtake.metrics.temporal import channel_histogram_correlation, histogram_c
 from longtake.video import VideoReader
 
 CHUNK = 64  # frames in memory at once
+PAIR_METRICS: Mapping[str, Callable[..., Float[np.ndarray, " t"]]] = MappingProxyType({"psnr": psnr, "ssim": ssim})
 VGG16_FILE = "vgg16-397923af.pth"  # torchvision's weights, on which LPIPS stands
 
 
@@ -60,10 +63,10 @@ def lpips_network() -> nn.Module:
     return network.eval()
 
 
-def pair_quality(paths: tuple[Path, Path]) -> tuple[Float[np.ndarray, " t"], Float[np.ndarray, " t"]]:
-    """Return PSNR and SSIM of each frame of two videos, up to the end of the shorter one.
+def pair_quality(paths: tuple[Path, Path], names: Sequence[str]) -> Float[np.ndarray, "m t"]:
+    """Return the `PAIR_METRICS` of these names for each frame of two videos, up to the end of the shorter one.
 
-    Raises `UserError` if their frames differ in size.
+    Raises `UserError` if their frames differ in size, or are too small for a metric.
     """
     with VideoReader(paths[0]) as first, VideoReader(paths[1]) as second:
         num_frames = min(first.info.num_frames, second.info.num_frames)
@@ -73,6 +76,5 @@ def pair_quality(paths: tuple[Path, Path]) -> tuple[Float[np.ndarray, " t"], Flo
             x, y = first.read(frames), second.read(frames)
             if x.shape != y.shape:
                 raise UserError(f"{paths[0]} has frames of {x.shape[1:3]}, {paths[1]} of {y.shape[1:3]}")
-            parts.append((psnr(x, y), ssim(x, y)))
-    decibels, similarity = zip(*parts, strict=True)
-    return np.concatenate(decibels), np.concatenate(similarity)
+            parts.append(np.stack([PAIR_METRICS[name](x, y) for name in names]))
+    return np.concatenate(parts, axis=1)

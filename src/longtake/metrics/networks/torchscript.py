@@ -41,7 +41,7 @@ class I3DTorchScript(FeatureNetwork):
         if self.sha256 != KNOWN_SHA256 and not trust:
             raise UserError(
                 f"{path} is a program (TorchScript) with sha256 {self.sha256}, not the known {KNOWN_SHA256}:"
-                " it is run only if you say that you trust it"
+                " it is run only if you say that you trust it (--trust)"
             )
         self._path = path
         self._network = _load_program(path, content).eval().to(self.device)
