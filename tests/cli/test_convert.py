@@ -91,3 +91,8 @@ def test_stable_diffusion_checkpoint_becomes_diffusers_folders(longtake, tmp_pat
         "it is no Stable Diffusion v1 checkpoint" in longtake("convert", "sd-vae", source, tmp_path / "no").error_line
     )
     assert not (tmp_path / "no").exists()
+
+
+def test_folder_in_place_of_a_checkpoint_is_named(longtake, tmp_path):
+    line = longtake("convert", "sd-unet", tmp_path, tmp_path / "out").error_line
+    assert f"no such file: {tmp_path}; sd-unet is of a file" in line

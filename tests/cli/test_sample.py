@@ -245,3 +245,15 @@ def test_story_whose_parts_disagree_or_that_no_family_takes(longtake, monkeypatc
     line = longtake("sample", "any", "--out", out, "--story", "0:a", "--story", "b").error_line
     assert line == "--story 'b' does not say at which frame it begins, but others do"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_guidance_of_each_of_the_two_networks(longtake, tiny_model, glober, tmp_path):
+    options = ("--label", "jump", "--guidance", 2.5, "--decoder-guidance", 4)
+    outcome = longtake("sample", tiny_model, "--out", tmp_path / "x.npy", *options)
+    assert outcome.status == 0, outcome.err
+    expected = glober(label="jump", guidance_scale=2.5, decoder_guidance_scale=4.0).frames
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), expected)
+    assert not np.array_equal(expected, glober(label="jump", guidance_scale=2.5).frames)
+    for option in ("--guidance", "--decoder-guidance"):
+        line = longtake("sample", "any", "--out", tmp_path / "y.npy", option, "nan").error_line
+        assert line == f"{option} must be a number, not nan"

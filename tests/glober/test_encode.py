@@ -9,7 +9,9 @@ import json
 import pytest
 import torch
 from toy_glober import RECIPE, SIZE, begun, changed, few_statistics, random_frame_vae, same, snapshot
+from toy_pretrained import original_checkpoint, sd_vae
 
+from longtake.cli.encode import find_family
 from longtake.core.errors import UserError
 from longtake.data.config import AugmentConfig
 from longtake.data.encoded import EncodedStore
@@ -17,6 +19,7 @@ from longtake.data.index import index_folder
 from longtake.data.variants import EncodeSettings
 from longtake.glober.encode import encode_dataset, find_frame_vae
 from longtake.glober.latents import check_stores
+from longtake.models import find_folder
 
 pytestmark = pytest.mark.usefixtures("on_cpu")
 
@@ -149,6 +152,24 @@ def test_a_run_says_what_is_trained_on(index, vae_folder, tmp_path):
     pretrained = changed(recipe, frame_vae__pretrained=str(vae_folder))
     (run / "config.json").write_text(json.dumps({**config, "settings": dataclasses.asdict(pretrained)}))
     assert find_frame_vae(str(run)).folder == vae_folder
+    trained = changed(recipe, autoencoder__pretrained="glober-weizmann")
+    (run / "config.json").write_text(json.dumps({**config, "settings": dataclasses.asdict(trained)}))
+    assert find_frame_vae(str(run)).folder == find_folder("glober-weizmann") / "frame_vae"
+
+
+def test_a_pretrained_frame_vae_in_every_form_that_training_takes(index, tmp_path):
+    sd_vae().save_pretrained(tmp_path / "sd" / "vae")
+    torch.save(original_checkpoint(), tmp_path / "sd.ckpt")
+    stores = []
+    for source in ("sd", "sd/vae", "sd.ckpt"):
+        assert find_family(str(tmp_path / source)) == "glober"
+        out = tmp_path / f"latents {len(stores)}"
+        encode_dataset(str(tmp_path / source), index.root, out, EncodeSettings(size=16))
+        stores.append(EncodedStore(out))
+    for name, _ in named(index):
+        assert torch.equal(stores[0][f"{name}#0"], stores[1][f"{name}#0"])
+        assert torch.equal(stores[0][f"{name}#0"], stores[2][f"{name}#0"])
+    assert stores[0].encoding == stores[1].encoding == stores[2].encoding
 
 
 def test_a_pipeline_is_not_augmented(glober, index, tmp_path):

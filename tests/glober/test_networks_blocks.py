@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from longtake.core.errors import UserError
 from longtake.glober.blocks import (
     AttentionBlock,
+    FrameConv3d,
     ResidualBlock,
     SelfAttention,
     SpaceTimeAttention,
@@ -117,3 +118,23 @@ def test_heads_that_do_not_divide_are_refused():
         AttentionBlock(10, 4)
     with pytest.raises(UserError, match="3 attention heads"):
         SelfAttention(10, 3)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("frames", [1, 2, 3, 5])
+@pytest.mark.parametrize("channels", [(4, 16), (16, 16), (32, 8)])
+def test_gradient_of_a_convolution_in_half_precision_is_near_the_one_in_single(channels, frames, stride):
+    torch.manual_seed(0)
+    conv = FrameConv3d(*channels, stride=stride)
+    x = torch.randn(3, channels[0], frames, 8, 8)
+    plain = F.conv3d(x, conv.weight, conv.bias, (1, stride, stride), 1)
+    torch.testing.assert_close(conv(x), plain)
+    expected = torch.autograd.grad(plain.square().sum(), conv.weight)[0]
+    del plain
+    for _ in range(5):
+        junk = [torch.full((size,), math.nan) for size in range(1000, 100_000, 5000)]
+        del junk  # what is read without having been written is this
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = conv(x).float().square().sum()
+        found = torch.autograd.grad(loss, conv.weight)[0]
+        assert (found - expected).abs().max() < 0.02 * expected.abs().max()

@@ -27,11 +27,12 @@ def test_paper_recipe_needs_stable_diffusion_and_says_so(name, tmp_path, monkeyp
     with pytest.raises(UserError, match=r"no text encoder in stable-diffusion-v1: .* --text-encoder DIR"):
         build.check(recipe, index)
     monkeypatch.setattr(build, "check_clip", lambda *_: None)
+    frame_vae = build.frame_vae
     if recipe.condition != "caption":
-        with pytest.raises(UserError, match=r"no UNet in stable-diffusion-v1: .* --autoencoder.decoder.pretr"):
-            build.check(recipe, index)
-        monkeypatch.setattr(build.pretrained, "check_unet", lambda *_: None)
         with pytest.raises(UserError, match=r"no frame VAE in stable-diffusion-v1: .* --frame-vae.pretrained PATH"):
+            build.check(recipe, index)
+        monkeypatch.setattr(build, "frame_vae", lambda recipe: frame_vae(memory.plain(recipe)))
+        with pytest.raises(UserError, match=r"no UNet in stable-diffusion-v1: .* --autoencoder.decoder.pretr"):
             build.check(recipe, index)
 
 

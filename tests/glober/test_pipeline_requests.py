@@ -17,6 +17,12 @@ from longtake.glober.request import resolve_label
         ({"start": 5, "stop": 5}, r"frames 5\.\.5: it must be 0 <= start < stop <= 8"),
         ({"stop": 9}, "0 <= start < stop <= 8"),
         ({"chunk": 0}, "chunk must be at least 1, not 0"),
+        ({"guidance_scale": float("nan")}, "guidance_scale must be a number, not nan"),
+        ({"decoder_guidance_scale": float("inf")}, "decoder_guidance_scale must be a number, not inf"),
+        (
+            {"decoder_feature_guidance_scale": -float("inf")},
+            "decoder_feature_guidance_scale must be a number, not -inf",
+        ),
         ({"num_inference_steps": 0}, r"number of steps must be in 1\.\.1000, not 0"),
         ({"num_inference_steps": 1001}, "not 1001"),
         ({"seed": -1}, "seed must be in .*, not -1"),

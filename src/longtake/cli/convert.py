@@ -47,7 +47,8 @@ class Convert(Command):
         module, function = KINDS[choose_one_of("kind", self.kind, KINDS)]
         what, is_there = ("folder", Path.is_dir) if self.kind in FOLDERS else ("file", Path.is_file)
         if not is_there(self.source):
-            raise UserError(f"no such {what}: {self.source}")
+            other = f"; {self.kind} is of a {what}" if self.source.exists() else ""
+            raise UserError(f"no such {what}: {self.source}{other}")
         if self.destination.exists() and not self.destination.is_dir():
             raise UserError(f"{self.destination} is a file; DST is a folder")
         convert: Callable[[Path, Path], str | None] = getattr(importlib.import_module(module), function)

@@ -27,8 +27,9 @@ class DataEncode(Command):
     """Encode every video of a folder once, with a trained autoencoder, for later stages to train on."""
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
-    """A run folder whose first stage is trained; for GLOBER also a pipeline folder, a shipped model's name, or an
-    autoencoder's folder. Of a run, size, changes and seed are those of its recipe."""
+    """A run folder whose first stage is trained; for GLOBER also a pipeline folder, a shipped model's name, or a
+    pretrained autoencoder, as --frame-vae.pretrained takes it. Of a run, size, changes and seed are those of its
+    recipe."""
     data: Path
     """Folder of videos."""
     out: Path
@@ -92,8 +93,11 @@ class DataEncode(Command):
 
 def find_family(model: str) -> str:
     """Return the family of a run folder, an autoencoder, or a pipeline; raises `UserError` if it is none of them."""
+    folder = Path(model)
+    if folder.is_file() or (folder / "vae").is_dir():  # Stable Diffusion, as GLOBER starts from it
+        return "glober"
     try:
-        config = json.loads((Path(model) / "config.json").read_text())
+        config = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError):
         config = {}
     family = config.get("family") or AUTOENCODERS.get(config.get("_class_name"))

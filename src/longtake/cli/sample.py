@@ -72,6 +72,8 @@ class Sample(Command):
     """Denoising steps (default: the model's recommended number)."""
     guidance: OptionalFloat = None
     """Strength of guidance towards label or prompt (default: the model's recommended strength; 1: none)."""
+    decoder_guidance: OptionalFloat = None
+    """The same for a GLOBER's frames, towards text and global feature together; --guidance is for the feature alone."""
     mode: OptionalText = None
     """How an autoregressive model samples: tats sliding or hierarchical; recall mean, sample or vdrej."""
     rollout: OptionalText = None
@@ -140,6 +142,10 @@ class Sample(Command):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise UserError(f"--{name} must be above 0, not {value}")
+        for name in ("guidance", "decoder_guidance"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise UserError(f"--{name.replace('_', '-')} must be a number, not {value}")
         if self.start < 0:
             raise UserError(f"--start must be at least 0, not {self.start}")
         if self.stop is not None and self.stop <= self.start:
@@ -169,6 +175,7 @@ class Sample(Command):
             "reverse": self.reverse or None,
             "num_inference_steps": self.steps,
             "guidance_scale": self.guidance,
+            "decoder_guidance_scale": self.decoder_guidance,
             "mode": self.mode,
             "rollout": self.rollout,
             "candidates": self.candidates,
@@ -179,7 +186,11 @@ class Sample(Command):
             "compat": self.compat or None,
         }
         asked = {name: value for name, value in asked.items() if value is not None}
-        flags = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
+        flags = {
+            "num_inference_steps": "steps",
+            "guidance_scale": "guidance",
+            "decoder_guidance_scale": "decoder_guidance",
+        }
         taken = inspect.signature(pipe.stream).parameters
         for name in asked:
             if name not in taken:

@@ -201,15 +201,33 @@ def run_block(owner: nn.Module, block: nn.Module, *inputs: Tensor | int | None) 
     return block(*inputs)
 
 
+class FrameConv3d(nn.Conv3d):
+    """3x3x3 convolution that keeps every frame, and of every `stride`-th row and column one.
+
+    The time axis of two frames is padded beforehand on a CPU: oneDNN's gradient of the weights in bf16, if padding is
+    left to it, is then any numbers at all (torch 2.13).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__(in_channels, out_channels, 3, (1, stride, stride), padding=1)
+
+    def forward(self, x: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b d t h2 w2"]:
+        """Convolve."""
+        if x.device.type == "cpu" and x.shape[2] == 2:
+            padded = F.pad(x, (0, 0, 0, 0, 1, 1))
+            return F.conv3d(padded, self.weight, self.bias, self.stride, (0, 1, 1))
+        return super().forward(x)
+
+
 class Level(nn.Module):
     """The blocks at one resolution, behind the 3x3x3 convolution that halves height and width and keeps every frame."""
 
     def __init__(self, blocks: Sequence[nn.Module], downsampled_channels: int | None) -> None:
         super().__init__()
         self.gradient_checkpointing = False
-        self.downsample: nn.Conv3d | None = None
+        self.downsample: FrameConv3d | None = None
         if downsampled_channels is not None:
-            self.downsample = nn.Conv3d(downsampled_channels, downsampled_channels, 3, stride=(1, 2, 2), padding=1)
+            self.downsample = FrameConv3d(downsampled_channels, downsampled_channels, stride=2)
         self.blocks = nn.Sequential(*blocks)
 
     def forward(self, x: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b d t h2 w2"]:

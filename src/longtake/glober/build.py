@@ -48,18 +48,19 @@ def check(recipe: GloberRecipe, index: VideoIndex) -> None:
     check_whole_videos(recipe)
     check_windows(recipe)
     check_condition(recipe, index)
-    if recipe.autoencoder.decoder.pretrained and not recipe.autoencoder.pretrained:
-        pretrained.check_unet(recipe.autoencoder.decoder.pretrained)
     for config in (recipe.frame_vae, recipe.autoencoder, recipe.autoencoder.discriminator, recipe.generator):
         check_optimizer(config.optimizer)
     with torch.device("meta"):
         vae = frame_vae(recipe)
-        networks = {"video_encoder": video_encoder(recipe, vae), "frame_decoder": frame_decoder(recipe, vae)}
+        decoder = frame_decoder(recipe, vae)
+        networks = {"video_encoder": video_encoder(recipe, vae), "frame_decoder": decoder}
         feature_generator(recipe, vae)
         if not recipe.text_encoder:
             condition_encoder(recipe, index)
         if recipe.autoencoder.cra_weight:
             discriminator(recipe, vae)
+    if recipe.autoencoder.decoder.pretrained and not recipe.autoencoder.pretrained:
+        pretrained.check_unet(recipe.autoencoder.decoder.pretrained, decoder)
     if recipe.autoencoder.pretrained:
         check_pretrained(recipe, find_folder(recipe.autoencoder.pretrained), networks)
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from longtake.glober.blocks import (
+    FrameConv3d,
     ResidualBlock,
     SpaceTimeAttention,
     build_levels,
@@ -65,11 +66,11 @@ class GloberDiscriminator(ModelMixin, ConfigMixin):
         check_level_size("size", size, len(channel_mult))
         # e_0 and e_1 of the paper: which of the two frames claims to come first
         self.frame_embedding = nn.Parameter(torch.randn(1, in_channels, 2, size, size))
-        self.conv_in = nn.Conv3d(in_channels, model_channels, 3, padding=1)
+        self.conv_in = FrameConv3d(in_channels, model_channels)
         self.levels = build_levels(
             DiscriminatorBlock, model_channels, channel_mult, num_res_blocks, attention_downsamples, head_channels
         )
-        self.conv_out = nn.Conv3d(model_channels * channel_mult[-1], model_channels, 3, padding=1)
+        self.conv_out = FrameConv3d(model_channels * channel_mult[-1], model_channels)
         self.norm_out = group_norm(model_channels)
         self.logit = nn.Linear(model_channels, 1)
 

@@ -43,10 +43,10 @@ def encode_dataset(
 ) -> EncodeReport:
     """Write the latents of every frame of every video of `data` to the folder `out`, or go on where that stopped.
 
-    `model` is a run folder whose frame VAE is trained, a pipeline folder, the name of a shipped model, or the
-    diffusers folder of a frame VAE. What `settings` leave open is as in the run's autoencoder stage; without a run,
-    videos are not augmented. Raises `UserError` for what is no such model, unusable data, and an `out` that holds
-    something else.
+    `model` is a run folder whose frame VAE is trained, a pipeline folder, the name of a shipped model, or a pretrained
+    frame VAE in any form that training takes (see `pretrained.py`). What `settings` leave open is as in the run's
+    autoencoder stage; without a run, videos are not augmented. Raises `UserError` for what is no such model, unusable
+    data, and an `out` that holds something else.
     """
     source = find_frame_vae(model)
     size = settings.size or source.size
@@ -74,13 +74,17 @@ def find_frame_vae(model: str) -> FrameVAESource:
     """Find the frame VAE of a run folder, a pipeline or itself. Raises `UserError` if there is none."""
     folder = Path(model)
     config = _read(folder / "config.json")
-    if config.get("_class_name") == "AutoencoderKL":
+    if folder.is_file() or (folder / "vae").is_dir() or config.get("_class_name") == "AutoencoderKL":
         return FrameVAESource(folder)
     if "settings" in config:
         recipe = config["settings"]
         stage = recipe["autoencoder"]
-        pretrained = recipe["frame_vae"]["pretrained"]
-        trained = Path(pretrained) if pretrained else folder / "components" / "frame_vae" / "frame_vae"
+        if stage.get("pretrained"):
+            trained = models.find_folder(stage["pretrained"]) / "frame_vae"
+        elif recipe["frame_vae"]["pretrained"]:
+            trained = Path(recipe["frame_vae"]["pretrained"])
+        else:
+            trained = folder / "components" / "frame_vae" / "frame_vae"
         if not trained.exists():
             raise UserError(f"run folder {folder} has no trained frame VAE yet: train it first (--stage frame_vae)")
         return FrameVAESource(trained, recipe["size"], AugmentConfig(**stage["augment"]), stage["seed"])

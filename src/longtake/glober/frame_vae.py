@@ -2,7 +2,7 @@
 
 GLOBER keeps Stable Diffusion v1's frozen VAE; `build_frame_vae` makes a small one for small videos. Latents leave
 `encode_frames` normalised: by the per-channel `latents_mean` and `latents_std` in the VAE's config where they
-are set, else by its `scaling_factor`, as Stable Diffusion does.
+are set, else by its `scaling_factor` (and `shift_factor`, where there is one), as Stable Diffusion does.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def latent_affine(vae: AutoencoderKL, latents: Tensor) -> tuple[Tensor, Tensor]:
     """Return (mean, std), shaped to broadcast over `latents`, that normalise raw latents."""
     config = vae.config
     if config.latents_mean is None or config.latents_std is None:
-        return latents.new_zeros(1, 1, 1), latents.new_full((1, 1, 1), 1 / config.scaling_factor)
+        shift = config.shift_factor or 0.0
+        return latents.new_full((1, 1, 1), shift), latents.new_full((1, 1, 1), 1 / config.scaling_factor)
     return latents.new_tensor(config.latents_mean)[:, None, None], latents.new_tensor(config.latents_std)[:, None, None]
 
 

@@ -96,6 +96,8 @@ def video_latents(frame_vae: AutoencoderKL, frames: SquareFrames) -> Float[Tenso
 def latent_encoding(frame_vae: AutoencoderKL, dataset: ClipDataset) -> Encoding:
     """Return what makes the latents of the variants of `dataset`."""
     affine = [frame_vae.config[name] for name in ("latents_mean", "latents_std", "scaling_factor")]
+    if frame_vae.config.shift_factor:  # most have none, and stores of theirs are older than this line
+        affine.append(frame_vae.config.shift_factor)
     weights = weights_sha256(frame_vae.state_dict(), affine)
     return Encoding("glober", CONTENT, weights, dataset.clip.size, dataset.augment, dataset.seed)
 

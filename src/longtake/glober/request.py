@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,6 +62,10 @@ class SamplingOptions:
         check_at_least("chunk", self.chunk, 1)
         if self.num_inference_steps is not None and not 1 <= self.num_inference_steps <= MAX_STEPS:
             raise UserError(f"number of steps must be in 1..{MAX_STEPS}, not {self.num_inference_steps}")
+        for name in ("guidance_scale", "decoder_guidance_scale", "decoder_feature_guidance_scale"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise UserError(f"{name} must be a number, not {value}")
         check_key("seed", self.seed)
         check_key("video number", self.video)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -13,10 +14,14 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers.utils import logging
 
 from longtake.core.errors import UserError
 from longtake.glober.condition import GloberLabelEncoder, GloberTextEncoder
+from longtake.glober.pretrained_folders import in_one_line, read_config, variant_of
 
+CLIP_MODELS = ("clip", "clip_text_model")  # whole, and its text half
+VOCABULARIES = ("tokenizer.json", "vocab.json")
 MAX_KNOWN_TEXTS = 2048  # 0.5 GB of states at the paper's size
 PROMPTS_AT_ONCE = 16
 
@@ -95,15 +100,21 @@ def read_clip(folder: str) -> GloberClipEncoder:
     """
     weights, vocabulary = _find(folder)
     tokenizer = _read_tokenizer(vocabulary, _read_config(weights).vocab_size)
-    try:
+    variant = variant_of(weights, "text encoder")
+    with in_one_line(f"cannot load the text encoder in {folder}"), _quiet_transformers():
         text_model, report = CLIPTextModel.from_pretrained(
-            weights, local_files_only=True, output_loading_info=True, dtype=torch.float32
+            weights,
+            local_files_only=True,
+            output_loading_info=True,
+            dtype=torch.float32,
+            variant=variant,
+            ignore_mismatched_sizes=True,  # refused below, in one line
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"cannot load the text encoder in {folder}: {' '.join(str(error).split())}") from error
-    if report["missing_keys"]:
+    for name in sorted(report["missing_keys"]):
+        raise UserError(f"the text encoder in {folder} lacks {name}: it is not a CLIP text model")
+    for name, found, wanted in sorted(report["mismatched_keys"]):
         raise UserError(
-            f"the text encoder in {folder} lacks {min(report['missing_keys'])}: it is not a CLIP text model"
+            f"the text encoder in {folder} has {name} of {tuple(found)}, but its config.json says {tuple(wanted)}"
         )
     with torch.device("meta"):
         model = GloberClipEncoder(text_model.config.to_diff_dict())
@@ -129,24 +140,41 @@ def _find(folder: str) -> tuple[Path, Path]:
     weights = root / "text_encoder" if (root / "text_encoder").is_dir() else root
     if not (weights / "config.json").is_file():
         raise UserError(f"no text encoder in {folder}: give a transformers folder of CLIP with --text-encoder DIR")
-    places = [weights, weights / "tokenizer", weights.parent / "tokenizer"]
-    return weights, next((place for place in places if (place / "tokenizer_config.json").is_file()), weights)
+    for place in (weights, weights / "tokenizer", weights.parent / "tokenizer"):
+        if any((place / name).is_file() for name in VOCABULARIES):
+            return weights, place
+    raise UserError(f"no tokenizer in {folder}: it is {VOCABULARIES[0]}, or {VOCABULARIES[1]} with merges.txt")
 
 
 def _read_config(weights: Path) -> CLIPTextConfig:
-    try:
-        config = CLIPTextConfig.from_pretrained(weights, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot load the text encoder in {weights}: {' '.join(str(error).split())}") from error
-    return config
+    kind = read_config(weights).get("model_type", CLIP_MODELS[0])
+    if kind not in CLIP_MODELS:
+        raise UserError(f"the text encoder in {weights} is a {kind!r}, not a CLIP (known: {', '.join(CLIP_MODELS)})")
+    with in_one_line(f"cannot load the text encoder in {weights}"), _quiet_transformers():
+        return CLIPTextConfig.from_pretrained(weights, local_files_only=True)
 
 
 def _read_tokenizer(folder: Path, vocabulary: int) -> CLIPTokenizer:
     """Read a tokenizer; without its files transformers makes one of two tokens, which would encode every text alike."""
-    try:
+    with in_one_line(f"no tokenizer in {folder}"), _quiet_transformers():
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # a damaged vocabulary can fail in any way
-        raise UserError(f"no tokenizer in {folder}: {' '.join(str(error).split())}") from error
+        largest = max(tokenizer.get_vocab().values())
     if len(tokenizer) != vocabulary:
         raise UserError(f"the tokenizer in {folder} has {len(tokenizer)} tokens, but the text encoder {vocabulary}")
+    if largest >= vocabulary:
+        raise UserError(f"the tokenizer in {folder} numbers a token {largest}, but the text encoder has {vocabulary}")
     return tokenizer
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Silence bars and warnings: that the half of CLIP that sees is not used is not worth a page."""
+    verbosity, was_enabled = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if was_enabled:
+            logging.enable_progress_bar()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from longtake.core.errors import UserError
 from longtake.glober.blocks import (
+    FrameConv3d,
     ResidualBlock,
     SpatialAttention,
     TemporalAttention,
@@ -48,7 +49,7 @@ class EncoderBlock(nn.Module):
 def output_head(in_channels: int, channels: int) -> nn.Sequential:
     """Return the 3x3x3 convolution, normalisation, SiLU and 1x1x1 convolution that end the encoder."""
     return nn.Sequential(
-        nn.Conv3d(in_channels, channels, 3, padding=1),
+        FrameConv3d(in_channels, channels),
         group_norm(channels),
         nn.SiLU(),
         nn.Conv3d(channels, channels, 1),
@@ -107,7 +108,7 @@ class GloberVideoEncoder(ModelMixin, ConfigMixin):
         check_level_size("latent_size", latent_size, len(channel_mult))
         check_modes(temporal_modes, num_keyframes)
         self.video_token = nn.Parameter(torch.randn(latent_channels, latent_size, latent_size))
-        self.conv_in = nn.Conv3d(latent_channels, model_channels, 3, padding=1)
+        self.conv_in = FrameConv3d(latent_channels, model_channels)
         self.slot_embedding: nn.Parameter | None = None
         if slot_positions:
             self.slot_embedding = nn.Parameter(SLOT_POSITION_STD * torch.randn(model_channels, num_keyframes + 1, 1, 1))
