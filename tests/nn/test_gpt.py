@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from longtake.nn.gpt import GPT, GPTCore, KVCache, undecayed_parameters
+from longtake.nn.gpt import GPT, Attention, GPTCore, KVCache, undecayed_parameters
 
 VOCABULARY, BLOCK, WIDTH, HEADS = 11, 9, 12, 3
 
@@ -142,3 +142,20 @@ def test_only_weights_of_linear_layers_decay(gpt):
     decayed = {name for name, parameter in gpt.named_parameters() if id(parameter) not in undecayed}
     layers = ("attention.query", "attention.key", "attention.value", "attention.proj", "mlp.0", "mlp.2")
     assert decayed == {"head.weight"} | {f"core.blocks.{block}.{name}.weight" for block in range(2) for name in layers}
+
+
+def test_autocast_on_a_cpu_leaves_attention_itself_in_float32() -> None:
+    torch.manual_seed(0)
+    attention = Attention(WIDTH, HEADS)
+    attended = []
+    attention.proj.register_forward_pre_hook(lambda _, inputs: attended.append(inputs[0]))
+    x = torch.randn(2, BLOCK, WIDTH)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        attention(x, None, None, 0)
+        queries, keys, values = (
+            part(x).float().view(2, BLOCK, HEADS, -1).transpose(1, 2)
+            for part in (attention.query, attention.key, attention.value)
+        )
+    scores = queries @ keys.transpose(2, 3) / math.sqrt(WIDTH // HEADS)
+    weights = scores.masked_fill(torch.ones(BLOCK, BLOCK).triu(1).bool(), -math.inf).softmax(-1)
+    torch.testing.assert_close(attended[0], (weights @ values).transpose(1, 2).flatten(2))

@@ -74,7 +74,11 @@ class Attention(nn.Module):
             mask = torch.ones(num_new, num_seen, dtype=torch.bool, device=x.device).tril(num_seen - num_new)
         # a single new token sees all the others: no mask, and not "is_causal", which counts from the first key
         is_causal = mask is None and num_new > 1
-        attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, is_causal=is_causal)
+        if torch.is_autocast_enabled("cpu"):
+            # torch's kernel for CPUs is slower in bf16 than in float32, most of all backwards and for small heads
+            queries, keys, values = queries.float(), keys.float(), values.float()
+        with torch.autocast("cpu", enabled=False):
+            attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, is_causal=is_causal)
         return self.proj(rearrange(attended, "b h n d -> b n (h d)"))
 
 

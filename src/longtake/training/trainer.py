@@ -17,6 +17,7 @@ from longtake.core.errors import UserError
 from longtake.core.randomness import derive_seed
 from longtake.training.checkpoint import Checkpoint, CheckpointContents, Identity
 from longtake.training.ema import RunningMean
+from longtake.training.memory import keep_freed_memory
 from longtake.training.optimizer import adamw_class
 from longtake.training.processes import average_gradients, average_over_processes, broadcast_modules
 from longtake.training.schedule import learning_rate
@@ -35,6 +36,7 @@ class Trainer:
     """Networks, optimizers and running mean of a stage on this process' device."""
 
     def __init__(self, stage: Stage, state: PartialState) -> None:
+        keep_freed_memory()
         self.stage = stage
         self.device = state.device
         self.rank = state.process_index
