@@ -57,6 +57,7 @@ def compare(
     config = replace(config, count=real_videos.check_count(config.count))
     assert config.count is not None
 
+    network = load_network(config)  # says what is missing in a moment; loading the models takes longer
     settings = SampleSettings("", num_frames, config.seed, str(device), longtake.__version__)
     samples, parameters, rates = [], [], []
     for done, contestant in enumerate(contestants):
@@ -68,7 +69,6 @@ def compare(
         own = replace(settings, model_sha256=contestant.sha256())
         samples.append(Samples.open(Path(out) / contestant.name, own))
         del pipe  # they need not fit into memory together
-    network = load_network(config)
     floor, notes = real_videos.floor(config, network, progress)
 
     for number, contestant in enumerate(contestants):

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from longtake.core.errors import UserError
-from longtake.core.randomness import derive_seed
+from longtake.core.files import printable
 from longtake.metrics.evaluation.clip_list import ClipRule, usable_videos
 from longtake.metrics.evaluation.config import EvaluationConfig
 from longtake.metrics.evaluation.evaluation import evaluate
@@ -72,15 +70,14 @@ class RealVideos:
         assert count is not None
         alone = replace(config, metrics=("frechet_distance",), resamples=0)
         trial = evaluate(self.folder, self.folder, alone, network=network, progress=progress)
-        taken = {clip.file for clips in trial.clip_lists["real"].trials for clip in clips}
-        left_out = {video["file"] for video in trial.facts["real"]["left_out"]}
-        others = [video for video in self.folder.videos if self.folder.name(video) not in taken | left_out]
+        taken = {printable(clip.file) for clips in trial.clip_lists["real"].trials for clip in clips}
+        unusable = taken | {video["file"] for video in trial.facts["real"]["left_out"]}
+        others = [video for video in self.folder.videos if printable(self.folder.name(video)) not in unusable]
         if len(others) < count:
             wanted = f"{count} real videos beside the {len(taken)} that the models are measured against"
             return None, [f"no row of real videos: it takes {wanted}, and {len(others)} are left (fewer --videos)"]
-        chosen = np.random.default_rng(derive_seed(config.seed, count)).permutation(len(others))[:count]
-        half = VideoFolder(self.folder.root, tuple(others[place] for place in sorted(chosen)), ())
+        half = VideoFolder(self.folder.root, tuple(others), ())
         try:
             return evaluate(self.folder, half, config, network=network, progress=progress), []
-        except UserError as error:  # one of them breaks in the middle
+        except UserError as error:  # too many of them break in the middle
             return None, [f"no row of real videos: {error}"]
