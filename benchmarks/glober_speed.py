@@ -1,24 +1,23 @@
 """Seconds and peak memory of a GLOBER pipeline for videos of several lengths.
 
-    python benchmarks/glober_speed.py glober-weizmann --frames 16 64 1024
     python benchmarks/glober_speed.py paper --frames 16 64 1024 --dtype bf16 --compile      (on a GPU)
 
-"paper" builds the paper's 256x256 sizes with random weights: the images mean nothing, the figures do. Videos longer
-than the span are stretched. On a CPU the figures are process CPU seconds with one thread, because wall time on a
-shared machine says little; on a GPU they are wall seconds around synchronised calls, after one warm-up video.
+What `longtake bench` does for any model, with more to choose: "paper" builds the paper's 256x256 sizes with random
+weights (the images mean nothing, the figures do), in any precision and compiled. Lengths follow each other in one
+process, the shorter first, since on a CPU each peak is that of all so far. A CPU works with one thread.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
-import time
 
 import torch
-from diffusers import DiffusionPipeline
 
 import longtake
+from longtake.benchmarking.bench import measure_video
+from longtake.benchmarking.cost import CHUNK
+from longtake.benchmarking.machine import machine_facts
 from longtake.glober import build, frame_vae
 from longtake.glober.condition import GloberLabelEncoder
 from longtake.glober.config import FrameVAEConfig, GloberRecipe
@@ -47,21 +46,12 @@ def paper_pipeline() -> GloberPipeline:
     )
 
 
-def sample(pipe: DiffusionPipeline, num_frames: int, chunk: int, steps: int | None) -> None:
-    """Stream one video and drop it."""
-    stretch = num_frames > pipe.config.span
-    for _ in pipe.stream(num_frames, stretch=stretch, chunk=chunk, num_inference_steps=steps):
-        pass
-    if pipe.device.type == "cuda":
-        torch.cuda.synchronize()
-
-
 def main() -> None:
     """Print the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("model", help="shipped name, pipeline folder, run folder, or 'paper'")
     parser.add_argument("--frames", type=int, nargs="+", default=[16, 64, 256])
-    parser.add_argument("--chunk", type=int, default=16)
+    parser.add_argument("--chunk", type=int, default=CHUNK, help="frames made at once")
     parser.add_argument("--steps", type=int, help="denoising steps (default: the model's own)")
     parser.add_argument("--dtype", choices=DTYPES, default="fp32")
     parser.add_argument("--compile", action="store_true", help="torch.compile the frame decoder, with CUDA graphs")
@@ -78,33 +68,17 @@ def main() -> None:
         pipe = longtake.load(arguments.model, device=arguments.device, dtype=dtype)
     if arguments.compile:
         pipe.frame_decoder.compile(mode="reduce-overhead")
-    if on_gpu:
-        sample(pipe, arguments.chunk, arguments.chunk, arguments.steps)
-
-    clock = time.perf_counter if on_gpu else time.process_time
+    options = {"chunk": arguments.chunk, "num_inference_steps": arguments.steps}
     report = {
         "model": arguments.model,
-        "device": torch.cuda.get_device_name() if on_gpu else "CPU, one thread",
+        "machine": machine_facts(pipe.device),
         "dtype": arguments.dtype,
         "compiled": arguments.compile,
         "chunk": arguments.chunk,
         "steps": arguments.steps or pipe.config.num_inference_steps,
         "torch": torch.__version__,
-        "videos": [],
+        "videos": [measure_video(pipe, frames, options, lambda _: None) for frames in sorted(arguments.frames)],
     }
-    for num_frames in sorted(arguments.frames):
-        if on_gpu:
-            torch.cuda.reset_peak_memory_stats()
-        start = clock()
-        sample(pipe, num_frames, arguments.chunk, arguments.steps)
-        seconds = clock() - start
-        # on a CPU this is the process' peak so far, hence the ascending order
-        peak = (
-            torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        )
-        report["videos"].append(
-            {"frames": num_frames, "seconds": round(seconds, 3), "peak_mib": round(peak / 2**20, 1)}
-        )
     print(json.dumps(report, indent=2))
 
 

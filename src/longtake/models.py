@@ -87,9 +87,9 @@ def load(
     from diffusers import ModelMixin
     from safetensors import SafetensorError
 
-    from longtake.core.device import find_device
+    from longtake.core.device import choose_device
 
-    target = find_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    target = choose_device(device)
     with quiet_diffusers():
         try:
             pipeline = pipeline_class(config).from_pretrained(str(folder), dtype=dtype or torch.float32)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import tyro
 from longtake.cli.parsing import Command, Flag, OptionalFloat, OptionalInt
 from longtake.cli.terminal import progress_bar, say, show
 from longtake.core.errors import UserError
+from longtake.core.processors import num_processors
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -68,11 +68,6 @@ class DataCheck(Command):
             show_report(report)
         if report.problem is not None:
             raise SystemExit(1)
-
-
-def num_processors() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def show_report(report: DataReport) -> None:

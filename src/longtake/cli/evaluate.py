@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from rich.markup import escape
 
 from longtake.cli.output import check_can_create, check_can_create_folder
 from longtake.cli.parsing import Command, Flag, OptionalInt, OptionalPath, OptionalText
-from longtake.cli.terminal import Stopwatch, fits, process_rank, progress_bar, say, show
+from longtake.cli.terminal import Stopwatch, fits, one_bar, process_rank, say, show
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,17 +77,10 @@ class Evaluate(Command):
             check_can_create_folder(self.save_features)
             check_makes_features(names)
         clock = Stopwatch()
-        with progress_bar() as progress:
-            task = progress.add_task("", total=None)
-
-            def update(what: str, done: int, total: int) -> None:
-                if progress.tasks[task].description != escape(what):
-                    progress.reset(task, description=escape(what), total=total)
-                progress.update(task, completed=done)
-
+        with one_bar() as progress:
             from longtake.metrics.evaluation.evaluation import evaluate  # loads torch
 
-            report = evaluate(self.real, self.fake, config, progress=update)
+            report = evaluate(self.real, self.fake, config, progress=progress)
         if process_rank() > 0:
             return
         files = report.write(self.out)

@@ -11,6 +11,8 @@ import traceback
 from collections.abc import Sequence
 
 import longtake
+from longtake.cli.bench import Bench
+from longtake.cli.compare import Compare
 from longtake.cli.convert import Convert
 from longtake.cli.data import DataCheck
 from longtake.cli.demo import Demo
@@ -38,6 +40,8 @@ COMMANDS: dict[str, type[Command]] = {
     "sample": Sample,
     "reconstruct": Reconstruct,
     "evaluate": Evaluate,
+    "compare": Compare,
+    "bench": Bench,
     "convert": Convert,
 }
 

@@ -6,13 +6,18 @@ import logging
 import os
 import time
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.table import Table as RichTable
+
+    from longtake.benchmarking.table import Table
 
 
 def process_rank() -> int:
@@ -32,7 +37,7 @@ def stdout_console() -> Console:
     return console if console.is_terminal else Console(width=200)
 
 
-def fits(table: Table) -> bool:
+def fits(table: RichTable) -> bool:
     """Whether stdout is wide enough for a table without wrapping any of it."""
     console = stdout_console()
     unbounded = console.options.update(max_width=10 * console.width)
@@ -43,6 +48,20 @@ def show(*renderables: object) -> None:
     """Print rich tables and texts to stdout."""
     if process_rank() == 0:
         stdout_console().print(*renderables, sep="\n")
+
+
+def show_table(table: Table) -> None:
+    """Print a table, the details below the values, and its lines below that."""
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    shown = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
+    for number, (heading, detail) in enumerate(table.columns):
+        shown.add_column(Text(heading) + Text(f"\n{detail}", "dim"), justify="right" if number else "left")
+    for row in table.rows:
+        shown.add_row(*(Text(value) + Text(f"\n{detail}" if detail else "", "dim") for value, detail in row))
+    show(shown, *(Text(f"- {line}") for line in table.lines))
 
 
 def progress_bar() -> Progress:
@@ -59,6 +78,20 @@ def progress_bar() -> Progress:
         disable=process_rank() > 0 or not console.is_terminal,
         transient=True,
     )
+
+
+@contextmanager
+def one_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """Show one thing after the other in one bar; yields what is called with (what, how much is done, of how much)."""
+    with progress_bar() as progress:
+        task = progress.add_task("", total=None)
+
+        def update(what: str, done: int, total: int) -> None:
+            if progress.tasks[task].description != escape(what):
+                progress.reset(task, description=escape(what), total=total)
+            progress.update(task, completed=done)
+
+        yield update
 
 
 def quiet_libraries() -> None:

@@ -249,6 +249,17 @@ class TatsPipeline(PretrainedPipeline):
         videos = [np.concatenate(list(stream)) for stream in streams]
         return TatsPipelineOutput(frames=np.stack(videos) if num_videos > 1 else videos[0])
 
+    def codes(
+        self, num_frames: int | None = None, *, label: int | str | None = None, seed: int = 0, video: int = 0
+    ) -> Iterator[Int[Tensor, "1 s"]]:
+        """Sample what `stream` decodes: yield the codes of one latent frame after the other. Arguments as of `stream`.
+
+        Raises `UserError` as `stream` does.
+        """
+        options, part = SamplingOptions(seed=seed), self._part(num_frames, 0, None)
+        plan = self._plan(Wish(label=label), part, options, video)
+        return islice(self._latents([plan], options), num_latents(self.vqgan, part))
+
     @torch.no_grad()
     def reconstruct(self, video: Frames) -> Frames:
         """Pass a video's first `span` frames through the VQGAN; compare with `fit(video)`."""

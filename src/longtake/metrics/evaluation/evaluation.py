@@ -34,8 +34,8 @@ def no_progress(_what: str, _done: int, _total: int) -> None:
 
 
 def evaluate(
-    real: Path | str,
-    fake: Path | str,
+    real: Path | str | VideoFolder,
+    fake: Path | str | VideoFolder,
     config: EvaluationConfig | None = None,
     *,
     network: FeatureNetwork | None = None,
@@ -44,7 +44,8 @@ def evaluate(
     """Measure fake videos against real ones.
 
     Args:
-        real: folder of videos, or .npz file of features (see `feature_files`).
+        real: folder of videos, or .npz file of features (see `feature_files`); some videos of a folder as a
+            `VideoFolder` of these.
         fake: the same.
         config: protocol, metrics, clips; by default all videos under protocol "longtake".
         network: a loaded feature network in place of `config.features`.
@@ -60,7 +61,9 @@ def evaluate(
     protocol = config.resolved_protocol()
     measures = choose_measures(config.metrics)
     of_videos = ("features", "weights", "frames", "stride")
-    check_video_options(Path(real), Path(fake), {name: getattr(config, name) for name in of_videos})
+    sources = [each if isinstance(each, VideoFolder) else Path(each) for each in (real, fake)]
+    if not isinstance(real, VideoFolder) and not isinstance(fake, VideoFolder):
+        check_video_options(Path(real), Path(fake), {name: getattr(config, name) for name in of_videos})
     if not any(measure.needs_network for measure in measures.values()):
         # whole videos: none is too short, but that nothing changes in a single frame
         shortest = 2 if any("changes" in measure.either for measure in measures.values()) else 1
@@ -69,8 +72,8 @@ def evaluate(
         opening = Opening(protocol, config, workers, progress)
         while True:
             comparison = Comparison(
-                opening.side(Path(real), protocol.real_start, protocol.real_stride),
-                opening.side(Path(fake), protocol.fake_start, protocol.fake_stride),
+                opening.side(sources[0], protocol.real_start, protocol.real_stride),
+                opening.side(sources[1], protocol.fake_start, protocol.fake_stride),
                 config,
                 protocol,
             )
@@ -99,29 +102,29 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Opening:
-    """What both sides are opened with, and the folders that were, by their path."""
+    """What both sides are opened with, and the folders that were, by what they were opened from."""
 
     protocol: Protocol
     config: EvaluationConfig
     workers: WorkGroup
     progress: Progress
-    folders: dict[Path, VideoFolder] = field(default_factory=dict)
+    folders: dict[Path | VideoFolder, VideoFolder] = field(default_factory=dict)
 
-    def side(self, source: Path, start: Start, stride: int) -> Side:
+    def side(self, source: Path | VideoFolder, start: Start, stride: int) -> Side:
         """Find a side's videos and draw its clips, or read its file. Raises `UserError` for fewer than asked for."""
         protocol, wanted = self.protocol, self.config.count
         side: Side
-        if is_feature_file(source):
+        if isinstance(source, Path) and is_feature_file(source):
             side = FileSide(read_feature_file(source), protocol.count, self.config.seed)
         else:
             if source not in self.folders:
-                self.folders[source] = open_folder(source, self.progress)
+                self.folders[source] = open_folder(source, self.progress) if isinstance(source, Path) else source
             folder = self.folders[source]
             rule = ClipRule(protocol.frames, stride, start, protocol.trials, self.config.seed)
             clips = draw_clips(folder, rule, protocol.count)
             side = FolderSide(folder, rule, clips, self.workers, self.progress)
         if wanted is not None and side.count is not None and side.count < wanted:
-            raise UserError(f"count is {wanted}, but {source} gives only {side.count} clips{side.shortage}")
+            raise UserError(f"count is {wanted}, but {side.name} gives only {side.count} clips{side.shortage}")
         return side
 
     def leave_out(self, broken: Sequence[str]) -> None:

@@ -1,0 +1,59 @@
+"""Work in a fresh process, whose memory and caches are those of nothing else."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+Tell = Callable[[Any], None]
+
+
+def in_own_process(work: Callable[..., T], *arguments: Any, hear: Tell) -> T:  # noqa: ANN401
+    """Return `work(tell, *arguments)`, done in a new interpreter; what it tells is handed to `hear` here, at once.
+
+    `work` is a function of a module, and all that passes between the processes can be pickled. A program that is no
+    module of its own begins with `if __name__ == "__main__":`, as for any process that Python spawns.
+
+    Raises what `work` raises, with the place as a note, and `ChildProcessError` if its process dies.
+    """
+    context = multiprocessing.get_context("spawn")  # not forked: that would inherit this process's memory
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_serve, args=(work, arguments, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        while (received := ours.recv())[0] == "told":
+            hear(received[1])
+    except EOFError as error:
+        process.join()
+        reason = "was killed, perhaps for want of memory" if process.exitcode == -9 else f"ended ({process.exitcode})"
+        raise ChildProcessError(f"the process that did the work {reason}") from error
+    except BaseException:
+        process.terminate()
+        raise
+    finally:
+        process.join()
+        ours.close()
+    kind, value = received
+    if kind == "error":
+        raise value
+    return value
+
+
+def _serve(work: Callable[..., Any], arguments: tuple[Any, ...], connection: Connection) -> None:
+    """Work, and send whatever comes of it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both processes, and the first ends this one
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # not at once: files half-written are removed on the way
+    try:
+        result = work(lambda message: connection.send(("told", message)), *arguments)
+    except Exception as error:  # noqa: BLE001 -- raised again in the other process
+        error.add_note(traceback.format_exc())
+        connection.send(("error", error))
+    else:
+        connection.send(("result", result))

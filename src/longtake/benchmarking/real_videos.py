@@ -1,0 +1,83 @@
+"""The real videos that every model is measured against, and what real videos in a model's place would score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from longtake.core.errors import UserError
+from longtake.core.files import printable
+from longtake.metrics.evaluation.clip_list import ClipRule, usable_videos
+from longtake.metrics.evaluation.config import EvaluationConfig
+from longtake.metrics.evaluation.evaluation import evaluate
+from longtake.metrics.evaluation.report import Report
+from longtake.metrics.evaluation.videos import Progress, VideoFolder, open_folder
+from longtake.metrics.networks.features import FeatureNetwork
+
+MOST_BY_DEFAULT = 16  # videos of a model that a CPU makes in minutes
+FEWEST = 2  # videos have a covariance
+
+
+@dataclass(frozen=True)
+class RealVideos:
+    """A folder of real videos.
+
+    Attributes:
+        folder: those that can be opened.
+        num_usable: how many of them a clip fits into.
+    """
+
+    folder: VideoFolder
+    num_usable: int
+
+    @classmethod
+    def open(cls, root: Path, config: EvaluationConfig, progress: Progress) -> RealVideos:
+        """Find the videos. Raises `UserError` if there are not two that a clip fits into."""
+        protocol = config.resolved_protocol()
+        folder = open_folder(root, progress)
+        rule = ClipRule(protocol.frames, protocol.real_stride, protocol.real_start, protocol.trials, config.seed)
+        usable, _ = usable_videos(folder, rule)
+        if len(usable) < FEWEST:
+            raise UserError(f"{root} has {len(usable)} video that a clip of {rule.span} frames fits into, not {FEWEST}")
+        return cls(folder, len(usable))
+
+    @property
+    def default_count(self) -> int:
+        """How many videos a model makes if nothing is said: few enough that half of the real ones are left over."""
+        return max(FEWEST, min(MOST_BY_DEFAULT, self.num_usable // 2))
+
+    def check_count(self, count: int | None) -> int:
+        """Return how many videos each model makes; raises `UserError` for more than there are real ones."""
+        count = self.default_count if count is None else count
+        if count > self.num_usable:
+            left_out = len(self.folder.videos) + len(self.folder.left_out) - self.num_usable
+            without = f" ({left_out} others are too short or cannot be read)" if left_out else ""
+            raise UserError(
+                f"{self.folder.root} has {self.num_usable} videos to compare with{without}, and {count} of each model "
+                f"are asked for: give --videos {self.num_usable} or fewer"
+            )
+        return count
+
+    def floor(
+        self, config: EvaluationConfig, network: FeatureNetwork, progress: Progress
+    ) -> tuple[Report | None, list[str]]:
+        """Measure as many other real videos against those that the models meet, as if a model had made them.
+
+        Returns their report, or None and a note where there are too few. Either way the real clips were measured once:
+        raises `UserError` for whatever is wrong with them, before any model samples.
+        """
+        count = config.count
+        assert count is not None
+        alone = replace(config, metrics=("frechet_distance",), resamples=0)
+        trial = evaluate(self.folder, self.folder, alone, network=network, progress=progress)
+        taken = {printable(clip.file) for clips in trial.clip_lists["real"].trials for clip in clips}
+        unusable = taken | {video["file"] for video in trial.facts["real"]["left_out"]}
+        others = [video for video in self.folder.videos if printable(self.folder.name(video)) not in unusable]
+        if len(others) < count:
+            wanted = f"{count} real videos beside the {len(taken)} that the models are measured against"
+            return None, [f"no row of real videos: it takes {wanted}, and {len(others)} are left (fewer --videos)"]
+        half = VideoFolder(self.folder.root, tuple(others), ())
+        try:
+            return evaluate(self.folder, half, config, network=network, progress=progress), []
+        except UserError as error:  # too many of them break in the middle
+            return None, [f"no row of real videos: {error}"]
