@@ -160,6 +160,7 @@ def test_a_count_draws_rows(save):
         ({"features": rows(0), "provenance": '{"features": ["a"]}'}, "features in the provenance must be text"),
         ({"features": rows(0), "provenance": '{"kind": "local"}'}, "kind is 'i3d' in .*, but 'local'"),
         ({"features": rows(0), "provenance": "{"}, "must be JSON"),
+        ({"features": rows(0), "provenance": '{"fps": NaN}'}, "must be JSON"),
         ({"features": np.array([{}], dtype=object)}, "is no feature file, or is damaged"),
         ({"features": rows(0, dim=2)}, "same width, not 3 and 2"),
         ({"features": rows(0), "provenance": '{"frames": 128}'}, "frames is 16 in .*, but 128"),

@@ -138,8 +138,8 @@ def read_provenance(path: Path, content: Mapping[str, Any]) -> Mapping[str, Any]
     if "provenance" not in content:
         return {}
     try:
-        provenance = json.loads(str(content["provenance"]))
-    except json.JSONDecodeError as error:
+        provenance = json.loads(str(content["provenance"]), parse_constant=refuse_constant)
+    except ValueError as error:
         raise UserError(f"{path}: provenance must be JSON text") from error
     if not isinstance(provenance, dict):
         raise UserError(f"{path}: provenance must be a JSON object, not {type(provenance).__name__}")
@@ -147,6 +147,11 @@ def read_provenance(path: Path, content: Mapping[str, Any]) -> Mapping[str, Any]
         if not isinstance(provenance.get(name, ""), str):
             raise UserError(f"{path}: {name} in the provenance must be text, not {provenance[name]!r}")
     return provenance
+
+
+def refuse_constant(name: str) -> None:
+    """Raise `ValueError` for NaN and Infinity, which are no JSON: a report with them could not be read elsewhere."""
+    raise ValueError(f"{name} is no JSON")
 
 
 def read_statistics(path: Path, content: Mapping[str, Any], provenance: Mapping[str, Any]) -> Statistics | None:
