@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from longtake.core.errors import UserError
+from longtake.data import encoded
 from longtake.data.config import AugmentConfig
 from longtake.data.encoded import EncodedStore, EncodedWriter, key_of
 from longtake.data.encoded_index import Encoding
@@ -90,6 +91,22 @@ def test_a_killed_writer_goes_on_where_its_newest_file_ended(store, index, array
     assert all(torch.equal(stored[key], array) for key, array in arrays.items())
     assert not list(store.glob(".*"))
     assert fill(store, index, arrays) == []
+
+
+def test_a_killed_writer_loses_little_time_however_small_its_arrays(store, index, arrays, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(encoded.time, "monotonic", lambda: now)
+    writer = EncodedWriter(store, ENCODING, index, 2)  # whose files would be full at 128 MB
+    keys = list(arrays)
+    for key in keys[:5]:
+        writer.add(key, arrays[key])
+        now += 0.4 * encoded.SHARD_SECONDS
+    killed_here = EncodedWriter(store, ENCODING, index, 2)
+    assert [key for key in keys if key in killed_here] == keys[:4]
+    for key in keys[4:]:
+        killed_here.add(key, arrays[key])
+    killed_here.finish({})
+    assert all(torch.equal(EncodedStore(store)[key], arrays[key]) for key in keys)
 
 
 def test_more_videos_and_more_variants_join_those_that_are_there(store, index, arrays, make_folder):

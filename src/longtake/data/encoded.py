@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import lru_cache
@@ -24,6 +25,7 @@ from longtake.data.encoded_index import EncodedIndex, Encoding, VideoIdentity
 from longtake.data.index import VideoIndex, video_name
 
 SHARD_BYTES = 2**27
+SHARD_SECONDS = 120.0  # what a killed writer loses at most, and codes of hours of work may be small
 MAX_OPEN_SHARDS = 256  # an open file each, of which a process may have about a thousand
 
 
@@ -133,6 +135,7 @@ class EncodedWriter:
         self._known = {key for keys in self._index.shards.values() for key in keys}
         self._waiting: dict[str, torch.Tensor] = {}
         self._waiting_bytes = 0
+        self._written_at = time.monotonic()
 
     def __contains__(self, key: object) -> bool:
         return key in self._known
@@ -143,12 +146,12 @@ class EncodedWriter:
         return sum(self._index.shard_bytes.values())
 
     def add(self, key: str, array: torch.Tensor) -> None:
-        """Add an array; it is on disk when its file is full, or after `finish`."""
+        """Add an array; it is on disk when its file is full or `SHARD_SECONDS` old, or after `finish`."""
         assert key not in self._known
         self._known.add(key)
         self._waiting[key] = array.contiguous()
         self._waiting_bytes += array.nbytes
-        if self._waiting_bytes >= self.shard_bytes:
+        if self._waiting_bytes >= self.shard_bytes or time.monotonic() - self._written_at >= SHARD_SECONDS:
             self._write_shard()
 
     def finish(self, unreadable: Mapping[str, str]) -> None:
@@ -196,6 +199,7 @@ class EncodedWriter:
         )
         self._index.write(self.folder)
         self._waiting, self._waiting_bytes = {}, 0
+        self._written_at = time.monotonic()
 
 
 def _visible(folder: Path) -> Iterator[Path]:
