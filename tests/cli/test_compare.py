@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
 
+from longtake.benchmarking.table import Table
+from longtake.cli.terminal import show_table
 from longtake.video import write_video
 
 
@@ -39,7 +42,7 @@ def test_whole_command(longtake, model, real, tmp_path, monkeypatch):
     )
     assert outcome.status == 0, outcome.err
     assert "real, other half" in outcome.out
-    assert "frechet distance [local:evaluator-weizmann]" in outcome.out
+    assert "frechet distance [local: evaluator-weizmann]" in outcome.out
     (row, floor) = json.loads((out / "comparison.json").read_text())["rows"]
     assert row["name"] == "r3-weizmann"
     assert sorted(video["label"] for video in row["videos"].values()) == ["bend", "jack"]
@@ -56,6 +59,22 @@ def test_bench_of_a_model(longtake, model, tmp_path):
     (figures,) = json.loads(out.read_text())["models"]
     assert [video["frames"] for video in figures["videos"]] == [4, 8]
     assert f"wrote {out}" in outcome.out
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_whole_table_fits_a_terminal(monkeypatch, capsys, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as a terminal
+    heads = ["model", "frechet distance [local: evaluator-weizmann]", "the same, by segment", "inception score"]
+    columns = [*heads, "s per video", "frames/s", "peak memory"]
+    row = ["glober-weizmann", "12.4", "16.2 to 14.8", "2.59", "39.8", "1.61", "646 MB"]
+    details = ["glober, 6.8 M", "0.567 .. 29.2", "4 segments", "2.01 .. 2.98", "8.85", "7.23", ""]
+    show_table(Table([(head, "") for head in columns], [list(zip(row, details, strict=True))], ["a line"]))
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert max(map(len, shown.splitlines())) <= width
+    words = " ".join([*row, *details]).split()
+    assert all(word in shown.split() for word in words)
+    assert "- a line" in shown
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def comparison_table(comparison: Comparison) -> Table:
     frechet = find(rows[0], "frechet_distance")
     assert frechet is not None, "every comparison of two sets of features has it"
     heads = {
-        "frechet_distance": (frechet.name.replace("_", " ").replace("[", " ["), "95 % interval"),
+        "frechet_distance": (frechet.name.replace("_", " ").replace("[", " [").replace(":", ": "), "95 % interval"),
         "frechet_distance_by_segment": ("the same, by segment", "first to last"),
         "inception_score": ("inception score", "95 % interval"),
     }
@@ -63,7 +63,7 @@ def quality_cell(row: Row, measure: str) -> Cell:
     if isinstance(result, Number):
         return number_cell(result)
     if isinstance(result, CurveOfNumbers):
-        return f"{short(result.values[0])} to {short(result.values[-1])}", f"{len(result.values)} segments"
+        return f"{short(result.values[0])} to {short(result.values[-1])}", f"over {len(result.values)}"
     return NOTHING
 
 

@@ -52,6 +52,8 @@ def _serve(work: Callable[..., Any], arguments: tuple[Any, ...], connection: Con
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # not at once: files half-written are removed on the way
     try:
         result = work(lambda message: connection.send(("told", message)), *arguments)
+    except BrokenPipeError:
+        sys.exit(1)  # the first process was killed, and nobody listens any more
     except Exception as error:  # noqa: BLE001 -- raised again in the other process
         error.add_note(traceback.format_exc())
         connection.send(("error", error))

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from longtake.benchmarking.table import Table
 
+LONGEST_NAME = 20  # of a row, that is kept on one line where the terminal is narrow
+
 
 def process_rank() -> int:
     """Return this process's rank as torchrun sets it; 0 when it runs alone."""
@@ -57,8 +59,14 @@ def show_table(table: Table) -> None:
     from rich.text import Text
 
     shown = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
+    longest = max(len(text) for row in table.rows for text in row[0])
     for number, (heading, detail) in enumerate(table.columns):
-        shown.add_column(Text(heading) + Text(f"\n{detail}", "dim"), justify="right" if number else "left")
+        shown.add_column(
+            Text(heading) + Text(f"\n{detail}", "dim"),
+            justify="right" if number else "left",
+            overflow="fold",  # where the terminal is narrow everything is still there
+            no_wrap=number == 0 and longest <= LONGEST_NAME,
+        )
     for row in table.rows:
         shown.add_row(*(Text(value) + Text(f"\n{detail}" if detail else "", "dim") for value, detail in row))
     show(shown, *(Text(f"- {line}") for line in table.lines))
