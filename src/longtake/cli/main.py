@@ -22,6 +22,7 @@ from longtake.cli.prepare import DataPrepare
 from longtake.cli.recipes import Recipes
 from longtake.cli.reconstruct import Reconstruct
 from longtake.cli.sample import Sample
+from longtake.cli.studio import Studio
 from longtake.cli.terminal import process_rank, quiet_libraries
 from longtake.cli.train import Train
 from longtake.core.errors import UserError, choose_one_of
@@ -39,6 +40,7 @@ COMMANDS: dict[str, type[Command]] = {
     "reconstruct": Reconstruct,
     "evaluate": Evaluate,
     "convert": Convert,
+    "studio": Studio,
 }
 
 
