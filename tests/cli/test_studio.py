@@ -3,7 +3,7 @@ import signal
 import socket
 import subprocess
 import sys
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
@@ -32,7 +32,8 @@ def test_a_model_that_is_not_there(longtake):
     )
 
 
-def test_ctrl_c_ends_it_cleanly(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_it_cleanly(tmp_path, number):
     pytest.importorskip("gradio")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -42,11 +43,12 @@ def test_ctrl_c_ends_it_cleanly(tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        # a proxy that is not there must not matter
+        env={**os.environ, "TMPDIR": str(tmp_path), "http_proxy": "http://127.0.0.1:9", "no_proxy": "", "NO_PROXY": ""},
     )
     assert process.stdout.readline() == f"longtake studio is at http://127.0.0.1:{port}/ (Ctrl-C ends it)\n"
-    assert urlopen(f"http://127.0.0.1:{port}/").status == 200
-    process.send_signal(signal.SIGINT)
+    assert build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{port}/").status == 200
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (0, "ended\n", "")
     assert list(tmp_path.glob("longtake-studio-*")) == []

@@ -117,6 +117,17 @@ def test_who_looks_away_stops_it(workshop, fake):
     assert not list(workshop.folder.rglob("*.*"))
 
 
+def test_what_is_made_ends_with_the_page(workshop, fake):
+    watched = workshop.make(Request("glober", 100, 0, 100), lambda: False)
+    fake.may_go_on.release(2)
+    while next(watched).done < 4:
+        pass
+    workshop.close()
+    *_, made = watched
+    assert (made.is_whole, made.request.stop) == (False, 4)
+    until(lambda: not fake.threads[0].is_alive())
+
+
 def test_one_video_at_a_time(workshop, fake):
     first, second = (workshop.make(Request("glober", 4, 0, 4, seed), lambda: False) for seed in (0, 1))
     until(lambda: next(first).phase == "making")

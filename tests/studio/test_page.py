@@ -69,7 +69,7 @@ def test_a_video_is_made_through_the_page(client, shelf):
     expected = shelf.load("glober")(40, start=10, stop=34, label="jump", seed=4).frames
     path = video["video"] if isinstance(video, dict) else video
     assert read_video(Path(path)).shape == expected.shape
-    assert Path(download).read_bytes() == Path(path).read_bytes()
+    assert Path(download["value"]).read_bytes() == Path(path).read_bytes()
     assert Path(sheet if isinstance(sheet, str) else sheet["path"]).is_file()
     assert "frames 10 to 33 of 40, 24 frames · 1.0 s at 25 fps · 16x16" in screen
     shown = command if isinstance(command, str) else command["code"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,6 +10,9 @@ import tyro
 
 from longtake.cli.parsing import Command, OptionalText
 from longtake.cli.terminal import say
+from longtake.training.interrupt import catch_stop_signals
+
+POLL_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -24,13 +27,12 @@ class Studio(Command):
     """cpu, cuda, cuda:1, ... (default: the best there is)."""
 
     def run(self) -> None:
-        """Serve the page until Ctrl-C."""
+        """Serve the page until Ctrl-C or SIGTERM."""
         from longtake.studio.app import serve
         from longtake.studio.shelf import Shelf
 
-        with serve(Shelf(self.models, self.device), self.port) as address:
+        with serve(Shelf(self.models, self.device), self.port) as address, catch_stop_signals() as stop:
             say(f"longtake studio is at {address} (Ctrl-C ends it)")
-            try:
-                threading.Event().wait()
-            except KeyboardInterrupt:
-                say("ended")
+            while not stop.is_made:
+                time.sleep(POLL_S)
+        say("ended")

@@ -8,18 +8,19 @@ import socket
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longtake.core.errors import UserError
+from longtake.studio.generation import Workshop
 from longtake.studio.shelf import Shelf
 
 if TYPE_CHECKING:
     import gradio as gr
 
 HOST = "127.0.0.1"
-OFFLINE = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
+QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
 @contextlib.contextmanager
@@ -30,8 +31,9 @@ def serve(shelf: Shelf, port: int) -> Iterator[str]:
     """
     check_port(port)
     with tempfile.TemporaryDirectory(prefix="longtake-studio-", ignore_cleanup_errors=True) as folder:
-        os.environ |= {**OFFLINE, "GRADIO_TEMP_DIR": str(Path(folder) / "page")}
-        page = build_page(shelf, Path(folder))
+        os.environ |= {**QUIET, **no_proxy(os.environ), "GRADIO_TEMP_DIR": str(Path(folder) / "page")}
+        workshop = Workshop(shelf, Path(folder))
+        page = build_page(workshop)
         threading.Thread(target=shelf.warm_up, daemon=True).start()
         from longtake.studio import style
 
@@ -54,7 +56,14 @@ def serve(shelf: Shelf, port: int) -> Iterator[str]:
         try:
             yield address
         finally:
+            workshop.close()
             page.close(verbose=False)
+
+
+def no_proxy(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings with which this machine is reached directly, whatever proxy leads to others."""
+    given = {name: environment.get(name, "") for name in ("no_proxy", "NO_PROXY")}
+    return {name: f"{hosts},{HOST}" if hosts else HOST for name, hosts in given.items()}
 
 
 def check_port(port: int) -> None:
@@ -71,8 +80,8 @@ def check_port(port: int) -> None:
             raise UserError(f"port {port} is taken: choose another with --port") from error
 
 
-def build_page(shelf: Shelf, folder: Path) -> gr.Blocks:
-    """Build the page; what it makes goes into `folder`. Raises `UserError` if gradio is not installed."""
+def build_page(workshop: Workshop) -> gr.Blocks:
+    """Build the page. Raises `UserError` if gradio is not installed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a program for sound that nothing here needs
         try:
@@ -80,11 +89,9 @@ def build_page(shelf: Shelf, folder: Path) -> gr.Blocks:
         except ModuleNotFoundError as error:
             raise UserError("the page needs gradio: pip install 'longtake[studio]'") from error
     from longtake.studio.compare_tab import CompareTab
-    from longtake.studio.generation import Workshop
     from longtake.studio.make_tab import MakeTab
     from longtake.studio.run_tab import RunTab
 
-    workshop = Workshop(shelf, folder)
     with gr.Blocks(title="longtake studio", analytics_enabled=False) as page:
         gr.HTML('<div class="title"><h1>longtake studio</h1></div>', padding=False)
         with gr.Tab("Make") as make_tab:
@@ -92,5 +99,5 @@ def build_page(shelf: Shelf, folder: Path) -> gr.Blocks:
         with gr.Tab("Compare") as compare_tab:
             CompareTab(workshop).build()
         with gr.Tab("Runs") as run_tab:
-            RunTab(shelf).build(run_tab, [make_tab, compare_tab])
+            RunTab(workshop.shelf).build(run_tab, [make_tab, compare_tab])
     return page

@@ -77,6 +77,11 @@ class Workshop:
         self.shelf = shelf
         self.folder = folder
         self._turn = threading.Lock()
+        self._is_closed = threading.Event()
+
+    def close(self) -> None:
+        """Stop whatever is made."""
+        self._is_closed.set()
 
     def make(self, request: Request, is_stopped: Callable[[], bool]) -> Iterator[Progress | Made]:
         """Make a video: yields progress several times a second, then what was made.
@@ -102,7 +107,7 @@ class Workshop:
                         sheet.add(chunk)
                         done, size = done + len(chunk), chunk.shape[1:3]
                     yield Progress(worker.phase, done, request.length, _since(began), chunk)
-                    if is_stopped():
+                    if is_stopped() or self._is_closed.is_set():
                         break
                 if not done:
                     raise StoppedError  # noqa: TRY301 (it leaves the writer, which writes no file without frames)

@@ -60,7 +60,7 @@ class MakeTab:
                 with gr.Accordion("How it is sampled", open=False):
                     others = controls.build(is_main=False)
                 self.controls = {control.name: (main | others)[control.name] for control in CONTROLS}
-            with gr.Column(scale=7, min_width=320):
+            with gr.Column(scale=7, min_width=320, elem_classes="stays"):
                 with gr.Row():
                     self.make_button = gr.Button("Make the video", variant="primary", scale=3, min_width=160)
                     self.stop_button = gr.Button("Stop", interactive=False, scale=1, min_width=100)

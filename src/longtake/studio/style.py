@@ -14,6 +14,8 @@ CSS = """
 .title h1 { font-size: 1.35rem; margin: 0; }
 .title p { margin: 0; color: var(--body-text-color-subdued); }
 
+@media (min-width: 900px) { .stays { position: sticky; top: 1rem; align-self: flex-start; } }
+
 .facts { display: flex; flex-wrap: wrap; gap: .35rem .5rem; margin: .25rem 0 0; }
 .facts span { border: 1px solid var(--border-color-primary); border-radius: 99px; padding: .05rem .6rem;
   font-size: .8rem; color: var(--body-text-color-subdued); }
