@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import tempfile
@@ -57,6 +58,9 @@ def serve(shelf: Shelf, port: int) -> Iterator[str]:
             yield address
         finally:
             workshop.close()
+            # An open page keeps a connection, which the server would wait for; cutting it off is no error to tell of.
+            page.server.force_exit = True
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
             page.close(verbose=False)
 
 
