@@ -14,7 +14,7 @@ install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[dev,log]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,log,studio]'
 	touch $@
 
 test: lint types pytest

@@ -12,7 +12,7 @@ from longtake import models
 from longtake.cli.demo_page import Scene, write_page
 from longtake.cli.output import check_can_create_folder
 from longtake.cli.parsing import Command, OptionalText
-from longtake.cli.sample import SheetRows, load_pipeline
+from longtake.cli.sample import load_pipeline
 from longtake.cli.terminal import Stopwatch, progress_bar, say
 from longtake.core.errors import UserError
 
@@ -92,7 +92,7 @@ class Demo(Command):
         self, pipe: DiffusionPipeline, model: str, shot: Shot, label: str | None, advance: Callable[[int], None]
     ) -> Scene:
         """Sample one video with its contact sheet; `advance` is told how many frames each chunk brought."""
-        from longtake.video import open_writer
+        from longtake.video import SheetRows, open_writer
 
         clock = Stopwatch()
         num_frames = shot.num_frames or pipe.config.span

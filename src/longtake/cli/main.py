@@ -24,6 +24,7 @@ from longtake.cli.prepare import DataPrepare
 from longtake.cli.recipes import Recipes
 from longtake.cli.reconstruct import Reconstruct
 from longtake.cli.sample import Sample
+from longtake.cli.studio import Studio
 from longtake.cli.terminal import process_rank, quiet_libraries
 from longtake.cli.train import Train
 from longtake.core.errors import UserError, choose_one_of
@@ -43,6 +44,7 @@ COMMANDS: dict[str, type[Command]] = {
     "compare": Compare,
     "bench": Bench,
     "convert": Convert,
+    "studio": Studio,
 }
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,9 +19,6 @@ from longtake.core.errors import UserError, choose_one_of
 if TYPE_CHECKING:
     import numpy as np
     from diffusers import DiffusionPipeline
-
-NUM_SHEET_COLUMNS = 8
-STORY_PART = re.compile(r"\s*(?P<frame>\d+)\s*:\s*(?P<text>.*)", re.DOTALL)
 
 Story = Annotated[
     tyro.conf.UseAppendAction[tuple[str, ...]],
@@ -101,7 +97,7 @@ class Sample(Command):
 
     def run(self) -> None:
         """Check everything that can be checked, load the model, and write chunk by chunk."""
-        from longtake.video import open_writer
+        from longtake.video import SheetRows, open_writer
 
         self.check_numbers()
         files = video_files(self.out, self.count, self.folder_format)
@@ -162,6 +158,8 @@ class Sample(Command):
 
     def stream_options(self, pipe: DiffusionPipeline) -> dict[str, Any]:
         """Return what was asked for as arguments of `pipe.stream`; raises `UserError` for what this family lacks."""
+        from longtake.nn.stream_options import flag
+        from longtake.tats.story import read_story
         from longtake.video import read_video
 
         asked: dict[str, Any] = {
@@ -186,16 +184,10 @@ class Sample(Command):
             "compat": self.compat or None,
         }
         asked = {name: value for name, value in asked.items() if value is not None}
-        flags = {
-            "num_inference_steps": "steps",
-            "guidance_scale": "guidance",
-            "decoder_guidance_scale": "decoder_guidance",
-        }
         taken = inspect.signature(pipe.stream).parameters
         for name in asked:
             if name not in taken:
-                flag = flags.get(name, name).replace("_", "-")
-                raise UserError(f"{self.model} ({type(pipe).__name__}) takes no --{flag}")
+                raise UserError(f"{self.model} ({type(pipe).__name__}) takes no {flag(name)}")
         if self.first_clip is not None:
             asked["first_clip"] = read_video(self.first_clip)
         if self.fps is not None and "fps" in taken:
@@ -211,19 +203,6 @@ class Sample(Command):
             say(f"wrote {self.contact_sheet}")
 
 
-def read_story(parts: Sequence[str], num_frames: int) -> list[tuple[int, str]]:
-    """Return the (first frame, caption or class) pairs of "FRAME:TEXT" parts, or of parts that share a video evenly.
-
-    Raises `UserError` if some say where they begin and others do not.
-    """
-    begun = [STORY_PART.fullmatch(part) for part in parts]
-    if all(begun):
-        return [(int(part["frame"]), part["text"]) for part in begun if part]
-    if any(begun):
-        raise UserError(f"--story {parts[begun.index(None)]!r} does not say at which frame it begins, but others do")
-    return [(number * num_frames // len(parts), part) for number, part in enumerate(parts)]
-
-
 def load_pipeline(model: str, device: str | None) -> DiffusionPipeline:
     """Load a model (torch and diffusers come with it); raises `UserError` if there is none."""
     import longtake
@@ -235,31 +214,3 @@ def split_evenly(streams: list[Iterator[np.ndarray]], num_files: int) -> list[li
     """Share out the videos among the files, in order."""
     share = len(streams) // num_files
     return [streams[file * share : (file + 1) * share] for file in range(num_files)]
-
-
-class SheetRows:
-    """A few evenly spaced frames of each video, picked as they stream past."""
-
-    def __init__(self, num_frames: int) -> None:
-        columns = min(NUM_SHEET_COLUMNS, num_frames)
-        self.wanted = {round(column * (num_frames - 1) / max(columns - 1, 1)) for column in range(columns)}
-        self.rows: list[list[np.ndarray]] = []
-        self.position = 0
-
-    def begin_row(self) -> None:
-        """The next frames belong to another video."""
-        self.rows.append([])
-        self.position = 0
-
-    def add(self, chunk: np.ndarray) -> None:
-        """Look at the next frames "t h w 3" of the video."""
-        self.rows[-1] += [frame.copy() for at, frame in enumerate(chunk, self.position) if at in self.wanted]
-        self.position += len(chunk)
-
-    def write(self, path: Path) -> None:
-        """Write the contact sheet, a row per video."""
-        import numpy as np
-
-        from longtake.video import write_contact_sheet
-
-        write_contact_sheet(path, [np.stack(row) for row in self.rows], num_columns=len(self.wanted))

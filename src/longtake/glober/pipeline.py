@@ -6,7 +6,7 @@ frame looks the same whether it is rendered alone, in a chunk of any size or wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -29,6 +29,7 @@ from longtake.glober.text_encoder import ConditionEncoder
 from longtake.glober.timeline import Timeline
 from longtake.glober.video_encoder import GloberVideoEncoder
 from longtake.nn import checks
+from longtake.nn.stream_options import StreamOptions
 
 
 @dataclass
@@ -124,6 +125,14 @@ class GloberPipeline(GloberNetworks):
             shared_noise=float(shared_noise),
             description=description,
         )
+
+    @classmethod
+    def stream_options(cls, index: Mapping[str, Any]) -> StreamOptions:
+        """Return what can be asked of a model's videos, see `PretrainedPipeline`: a label encoder takes no prompt."""
+        options = super().stream_options(index)
+        if index["condition_encoder"][-1] == GloberLabelEncoder.__name__:
+            del options["prompt"]
+        return options
 
     def stream(  # noqa: PLR0913 (one keyword per thing a user can ask of a video, as diffusers' pipelines have it)
         self,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 from diffusers import ConfigMixin, DiffusionPipeline
 from huggingface_hub import snapshot_download
+
+from longtake.nn.stream_options import StreamOptions, stream_options
 
 
 class PretrainedPipeline(DiffusionPipeline):
@@ -17,11 +21,26 @@ class PretrainedPipeline(DiffusionPipeline):
     pipeline module imports the module of every component it may have, and no remote code is ever trusted.
     """
 
+    stream: Callable[..., Iterator[np.ndarray]]  # each family's own
+
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str, **kwargs: Any) -> Self:  # noqa: ANN401
         """Load a pipeline folder or hub id, in float32 unless `dtype` says otherwise (shipped weights are float16)."""
         kwargs.setdefault("dtype", kwargs.pop("torch_dtype", None) or torch.float32)
         return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+
+    @classmethod
+    def stream_options(cls, index: Mapping[str, Any]) -> StreamOptions:
+        """Return what can be asked of the videos of a model, from its model_index.json alone: nothing is loaded.
+
+        A family leaves out what a model of it lacks the parts for.
+        """
+        options = stream_options(cls.stream)
+        if index.get("classes"):
+            options["label"] = tuple(index["classes"])
+        else:
+            options.pop("label", None)
+        return options
 
     @classmethod
     def download(cls, pretrained_model_name: str, **kwargs: Any) -> str:  # noqa: ANN401

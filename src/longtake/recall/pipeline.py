@@ -7,7 +7,7 @@ start..stop need all clips up to there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -24,6 +24,7 @@ from longtake.core.randomness import generator as seeded
 from longtake.data.transforms import resize_and_crop, to_frames, to_video
 from longtake.nn import checks
 from longtake.nn.pipeline import PretrainedPipeline
+from longtake.nn.stream_options import StreamOptions, has_component
 from longtake.recall import sampling, stitching
 from longtake.recall.config import CLIP_FRAMES, Model
 from longtake.recall.discriminators import RecallVideoDiscriminator
@@ -120,6 +121,19 @@ class RecallPipeline(PretrainedPipeline):
     def image_size(self) -> int:
         """Height and width of the frames."""
         return self.generator.size
+
+    @classmethod
+    def stream_options(cls, index: Mapping[str, Any]) -> StreamOptions:
+        """Return what can be asked of a model's videos, see `PretrainedPipeline`: it depends on its networks."""
+        options = super().stream_options(index)
+        if not has_component(index, "encoder"):
+            del options["first_clip"]
+        if not has_component(index, "gpt"):
+            del options["rollout"]
+        if not has_component(index, "video_discriminator"):
+            del options["candidates"]
+            options["mode"] = tuple(mode for mode in options["mode"] if mode != "vdrej")
+        return options
 
     def stream(  # noqa: PLR0913 (one keyword per thing a user can ask of a video, as diffusers' pipelines have it)
         self,

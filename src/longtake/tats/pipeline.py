@@ -7,7 +7,7 @@ they are decoded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import chain, islice
 from pathlib import Path
@@ -26,6 +26,7 @@ from longtake.core.randomness import generator
 from longtake.data.transforms import resize_and_crop, to_frames, to_video
 from longtake.nn import checks
 from longtake.nn.pipeline import PretrainedPipeline
+from longtake.nn.stream_options import StreamOptions, has_component
 from longtake.tats import request, sampling
 from longtake.tats.condition import Condition, LabelCondition, NoCondition, TextCondition, side_by_side
 from longtake.tats.decoding import Part, num_latents, stream_frames
@@ -168,6 +169,21 @@ class TatsPipeline(PretrainedPipeline):
     def image_size(self) -> int:
         """Height and width of the frames."""
         return self._first_model.config.latent_size[0] * self.vqgan.downsample[1]
+
+    @classmethod
+    def stream_options(cls, index: Mapping[str, Any]) -> StreamOptions:
+        """Return what can be asked of a model's videos, see `PretrainedPipeline`: it depends on its condition, and on
+        which transformers it has.
+        """
+        options = super().stream_options(index)
+        for name, conditions in request.TAKERS.items():
+            if index["condition"] not in conditions:
+                options.pop(name, None)
+        parts = {"sliding": "transformer", "hierarchical": "sparse"}
+        options["mode"] = tuple(mode for mode in options["mode"] if has_component(index, parts[mode]))
+        if "hierarchical" not in options["mode"]:
+            del options["compat"]
+        return options
 
     def stream(  # noqa: PLR0913 (one keyword per thing a user can ask of a video, as diffusers' pipelines have it)
         self,

@@ -25,6 +25,8 @@ Steer = list[tuple[int, int]] | list[tuple[int, str]] | Float[Tensor, "t h w"] |
 """What steers a video: classes or captions with their first frames, spectrograms, or None for nothing."""
 
 TAKES = {"none": "no condition", "label": "a label or a story", "caption": "a prompt or a story", "stft": "audio"}
+TAKERS = {"label": ["label"], "prompt": ["caption"], "story": ["label", "caption"], "audio": ["stft"]}
+"""Which conditions take what of a `Wish`."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,7 @@ def resolve_steer(config: Mapping[str, Any], wish: Wish, num_frames: int, *, see
     """
     check_key("video number", video)
     kind = config["condition"]
-    takers = {"label": ["label"], "prompt": ["caption"], "story": ["label", "caption"], "audio": ["stft"]}
-    for name, kinds in takers.items():
+    for name, kinds in TAKERS.items():
         value = getattr(wish, name)
         if value is not None and kind not in kinds:
             raise UserError(f"this model takes no {name} ({str(value)!r}), only {TAKES[kind]}")

@@ -4,12 +4,14 @@ from longtake.video.contact_sheet import contact_sheet, write_contact_sheet
 from longtake.video.damage import count_damaged
 from longtake.video.info import UNKNOWN_FPS, VIDEO_SUFFIXES, VideoError, VideoInfo, is_video
 from longtake.video.reader import VideoReader, probe, read_video
+from longtake.video.sheet_rows import SheetRows
 from longtake.video.writer import WRITABLE_SUFFIXES, VideoWriter, open_writer, write_video
 
 __all__ = [
     "UNKNOWN_FPS",
     "VIDEO_SUFFIXES",
     "WRITABLE_SUFFIXES",
+    "SheetRows",
     "VideoError",
     "VideoInfo",
     "VideoReader",

@@ -1,0 +1,1 @@
+"""The web page: see what a model does, and watch a run, without learning the options."""
