@@ -16,14 +16,13 @@ from longtake.core.errors import UserError
 
 if TYPE_CHECKING:  # torch and diffusers take seconds to import, and listing models needs neither
     import torch
-    from diffusers import DiffusionPipeline, ModelMixin
+    from diffusers import DiffusionPipeline
 
 WEIGHTS = Path(__file__).parent / "weights"
 INDEX = "model_index.json"
 LIBRARIES = ("diffusers", "transformers", "longtake")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 HUB_TIMEOUT_S = 5
-ALIGNMENT = 64  # bytes: what torch's own memory begins at
 
 # what model_index.json calls a pipeline -> (family, module)
 FAMILIES = {
@@ -99,7 +98,6 @@ def load(
     for name, component in pipeline.components.items():
         if isinstance(component, ModelMixin):
             check_weights(folder / name, set(component.state_dict()))
-            own_memory(component)
     return pipeline.to(target)
 
 
@@ -190,17 +188,6 @@ def check_weights(folder: Path, expected: set[str]) -> None:
     missing = sorted(expected - stored)
     if missing:
         raise UserError(f"model folder {folder} is damaged: {len(missing)} weights are missing, first {missing[0]}")
-
-
-def own_memory(component: ModelMixin) -> None:
-    """Move weights out of the mapped file into memory of their own.
-
-    There they begin at any address, and kernels for CPUs round differently where it is no multiple of 64: a model that
-    was loaded would not make the same videos bit for bit as the one that was saved.
-    """
-    for tensor in (*component.parameters(), *component.buffers()):
-        if tensor.data_ptr() % ALIGNMENT:
-            tensor.data = tensor.data.clone()
 
 
 @contextmanager

@@ -18,12 +18,13 @@ def slow_stream():
 
 
 def test_only_making_frames_takes_time():
-    cost = VideoCost()
+    cost, begun = VideoCost(), time.perf_counter()
     for _ in metered(slow_stream, cost):
         time.sleep(0.2)  # as writing the file does
+    elapsed = time.perf_counter() - begun
     assert cost.frames == 10
-    assert 0.15 <= cost.seconds < 0.4
-    assert 0.05 <= cost.first_seconds < cost.seconds - 0.09
+    assert 0.15 <= cost.seconds <= elapsed - 3 * 0.2
+    assert 0.05 <= cost.first_seconds <= cost.seconds - 2 * 0.05
     assert cost.cpu_seconds < 0.1  # sleeping takes none
 
 

@@ -39,9 +39,9 @@ def errors(stage):
     return torch.stack(decoded).mean().item(), torch.stack(still).mean().item()
 
 
-@pytest.mark.parametrize(("model", "steps", "factor"), [("encgan3", 100, 1.25), ("r2", 60, 2), ("ar2", 60, 2)])
+@pytest.mark.parametrize(("model", "steps", "factor"), [("encgan3", 400, 1.25), ("r2", 60, 2), ("ar2", 60, 2)])
 def test_reconstruction_beats_the_best_still_by_a_factor(two_videos, model, steps, factor):
-    """1.5, 4.9 and 3.5 when this was written."""
+    """1.7, 4.9 and 3.5 when this was written; after 100 steps EncGAN3 had 1.5 on one machine and 0.95 on another."""
     recipe = changed(
         RECIPES[model],
         gan__steps=steps,

@@ -6,6 +6,7 @@ import pytest
 import torch
 from toy_recall import RECIPES
 
+from longtake.nn.pipeline import own_memory
 from longtake.recall import build
 
 
@@ -21,6 +22,7 @@ def test_saved_and_loaded_networks_compute_the_same(part, tmp_path):
     network(*inputs)  # moves statistics and norms away from where they start
     network.eval().save_pretrained(tmp_path)
     again = type(network).from_pretrained(tmp_path).eval()
+    own_memory(again)
     expected, found = network.state_dict(), again.state_dict()
     assert expected.keys() == found.keys()
     assert all(torch.equal(found[name], value) for name, value in expected.items())

@@ -107,7 +107,7 @@ def pipe(index) -> TatsPipeline:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ACCELERATE_USE_CPU", "1")
         trainer = begun(stage)
-    for step, batch in enumerate(islice(stage.batches(0, 0, 1), 150)):
+    for step, batch in enumerate(islice(stage.batches(0, 0, 1), 400)):
         trainer.step(step, [batch])
     return build.pipeline(RECIPE, index, vqgan, stage.model.eval())
 
