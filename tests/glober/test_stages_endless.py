@@ -71,40 +71,11 @@ def test_the_window_before_reaches_the_network_as_its_feature_and_zeros_elsewher
         short_videos="reflect", generator__batch_size=8, **ENDLESS | {"generator__previous_noise": 0.5}
     )
     begun(noisy)
-    context = torch.zeros(len(seen[0]), 1, 8)
-    given = noisy._previous(batch, torch.zeros_like(seen[0]), context, torch.Generator().manual_seed(0))
+    given = noisy._previous(batch, torch.zeros_like(seen[0]), torch.Generator().manual_seed(0))
     assert not given[~batch.follows].any()
     deviation = (given - seen[0])[batch.follows].flatten(1).std(dim=1)
     assert (deviation > 0).all()
     assert (deviation < 0.7).all()
-
-
-def test_a_share_of_the_windows_before_is_the_networks_own_estimate(build_generator, monkeypatch):
-    """By an oracle that takes every clean feature for 7: z_0 = 7 makes v = (sqrt(ab) noisy - 7) / sqrt(1 - ab)."""
-    changes = ENDLESS | {"generator__previous_own_share": 0.3, "generator__prediction": "v_prediction"}
-    stage = begun(build_generator(short_videos="reflect", generator__batch_size=8, **changes)).stage
-    seen = []
-
-    def oracle(noisy, timestep, context, previous):
-        seen.append((context, previous))
-        alpha_bar = stage.schedule.alphas_cumprod[timestep].reshape(-1, 1, 1, 1)
-        return (alpha_bar.sqrt() * noisy - 7) / (1 - alpha_bar).sqrt()
-
-    monkeypatch.setattr(stage.feature_generator, "forward", oracle)
-    features = torch.randn(2000, 4, 4, 4, generator=torch.Generator().manual_seed(1))
-    context = torch.arange(2000.0).reshape(2000, 1, 1).expand(2000, 1, 8)
-    mixed = stage._with_own(features, context, torch.Generator().manual_seed(0))
-    own = (mixed - 7).abs().flatten(1).amax(1) < 1e-3
-    assert own.float().mean().item() == pytest.approx(0.3, abs=0.04)
-    assert torch.equal(mixed[~own], features[~own])
-    ((given, previous),) = seen
-    assert torch.equal(given, context[own])
-    assert not previous.any()
-
-    batch = next(batch for batch in batches(stage, 20) if batch.follows.sum() > 4)
-    alone = stage._previous(batch, torch.zeros(8, 4, 4, 4), context[:8], torch.Generator().manual_seed(0))
-    assert set(seen[1][0][:, 0, 0].tolist()) <= set(batch.follows.nonzero()[:, 0].tolist())
-    assert not alone[~batch.follows].any()
 
 
 def test_a_trained_model_becomes_an_endless_one(tmp_path):
@@ -176,7 +147,6 @@ def test_a_start_from_trained_weights_changes_nothing_yet(build_generator, tmp_p
     [
         ({"generator__cached_variants": 0}, "previous_window needs whole videos as latents"),
         ({"generator__previous_dropout": 0.0}, r"previous_dropout is 0\.0; it must be above 0"),
-        ({"generator__previous_own_share": 1.5}, r"previous_own_share is 1\.5; it must be within \[0, 1\]"),
         ({"span": 9}, "the span must be even, not 9"),
     ],
 )

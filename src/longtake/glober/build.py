@@ -94,8 +94,6 @@ def check_windows(recipe: GloberRecipe) -> None:
         raise UserError("previous_window needs whole videos as latents: set cached_variants or encoded")
     if not 0 < config.previous_dropout <= 1:
         raise UserError(f"previous_dropout is {config.previous_dropout}; it must be above 0, and at most 1")
-    if not 0 <= config.previous_own_share <= 1:
-        raise UserError(f"previous_own_share is {config.previous_own_share}; it must be within [0, 1]")
 
 
 def check_pretrained(recipe: GloberRecipe, folder: Path, networks: Mapping[str, ModelMixin]) -> None:

@@ -180,9 +180,6 @@ class GeneratorConfig(StageConfig):
     previous_noise: float = 0.3
     """With `previous_window`: largest standard deviation of the noise on the (normalised) feature before, against
     errors that add up along the chain."""
-    previous_own_share: float = 0.0
-    """With `previous_window`: share of the features before that are replaced by what the network itself makes of them
-    (scheduled sampling), so that it learns to go on from its own features."""
     init: str | None = None
     """A trained GLOBER that training starts from: its generator, and its encoder of labels or captions if this run has
     one of the same kind; what else that lacks starts at zero."""

@@ -106,53 +106,24 @@ class GeneratorStage(ClipStage):
         noisy = losses.add_noise(clean, noise, timestep, self.schedule)
         kept = draw_kept(len(clean), self.config.condition_dropout, generator)
         context = encode_condition(self.condition_encoder, batch, kept)
-        previous = self._previous(batch, clean, context, generator)
-        prediction = self.feature_generator(noisy, timestep, context, previous)
+        prediction = self.feature_generator(noisy, timestep, context, self._previous(batch, clean, generator))
         target = losses.denoising_target(clean, noise, timestep, self.schedule, self.config.prediction)
         loss = F.mse_loss(prediction.float(), target)
         return loss, {}
 
     def _previous(
-        self,
-        batch: VideoBatch | LatentBatch,
-        clean: Float[Tensor, "b c h w"],
-        context: Float[Tensor, "b l d"],
-        generator: torch.Generator,
+        self, batch: VideoBatch | LatentBatch, clean: Float[Tensor, "b c h w"], generator: torch.Generator
     ) -> Float[Tensor, "b c h w"] | None:
-        """Normalised features of the windows before, zeros for clips without; a chain's have errors, so these do, too.
-
-        A share of them is the network's own estimate, and all get some noise.
-        """
+        """Normalised features of the windows before, zeros for clips without; with noise, as a chain's have errors."""
         if not isinstance(batch, LatentBatch) or batch.follows is None:
             return None
         previous = torch.zeros_like(clean)
         if batch.previous is not None:
             features = self.feature_generator.normalize(self._features(batch.previous, generator))
-            if self.config.previous_own_share:
-                features = self._with_own(features, context[batch.follows], generator)
             level = torch.rand(len(features), 1, 1, 1, generator=generator, device=generator.device).to(features)
             noise = self.config.previous_noise * level * draw_normal(features, generator)
             previous[batch.follows] = features + noise
         return previous
-
-    @torch.no_grad()
-    def _with_own(
-        self, features: Float[Tensor, "n c h w"], context: Float[Tensor, "n l d"], generator: torch.Generator
-    ) -> Float[Tensor, "n c h w"]:
-        """Replace a share by what the network makes of them as first windows, in one step from a random timestep.
-
-        From a late timestep little of the feature is left, and the estimate is what the network believes that such
-        videos look like on average: with less motion than they have, as the windows of a chain that comes to rest.
-        """
-        own = ~draw_kept(len(features), self.config.previous_own_share, generator)
-        timestep = draw_timesteps(len(features), generator)
-        noisy = losses.add_noise(features, draw_normal(features, generator), timestep, self.schedule)
-        if not own.any():
-            return features
-        noisy, timestep = noisy[own], timestep[own]
-        prediction = self.feature_generator(noisy, timestep, context[own], torch.zeros_like(noisy)).float()
-        estimate = losses.predicted_clean(noisy, prediction, timestep, self.schedule, self.config.prediction)
-        return features.masked_scatter(own[:, None, None, None], estimate)
 
     @torch.no_grad()
     def _features(self, batch: VideoBatch | LatentBatch, generator: torch.Generator) -> Float[Tensor, "b c h w"]:
