@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from longtake.core.errors import UserError
@@ -195,13 +196,20 @@ def quiet_diffusers() -> Iterator[None]:
     """Silence diffusers' progress bars and all that it logs: what it warns of is harmless, and what fails raises."""
     from diffusers.utils import logging
 
-    was_enabled, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    with quiet(logging, logging.CRITICAL):
+        yield
+
+
+@contextmanager
+def quiet(logging: ModuleType, verbosity: int) -> Iterator[None]:
+    """Silence progress bars, and what is logged below `verbosity`; diffusers' and transformers' `logging` are alike."""
+    was_enabled, before = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
-    logging.set_verbosity(logging.CRITICAL)
+    logging.set_verbosity(verbosity)
     try:
         yield
     finally:
-        logging.set_verbosity(verbosity)
+        logging.set_verbosity(before)
         if was_enabled:
             logging.enable_progress_bar()
 

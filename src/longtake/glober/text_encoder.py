@@ -19,6 +19,7 @@ from transformers.utils import logging
 from longtake.core.errors import UserError
 from longtake.glober.condition import GloberLabelEncoder, GloberTextEncoder
 from longtake.glober.pretrained_folders import in_one_line, read_config, variant_of
+from longtake.models import quiet
 
 CLIP_MODELS = ("clip", "clip_text_model")  # whole, and its text half
 VOCABULARIES = ("tokenizer.json", "vocab.json")
@@ -169,12 +170,5 @@ def _read_tokenizer(folder: Path, vocabulary: int) -> CLIPTokenizer:
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
     """Silence bars and warnings: that the half of CLIP that sees is not used is not worth a page."""
-    verbosity, was_enabled = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
+    with quiet(logging, logging.ERROR):
         yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if was_enabled:
-            logging.enable_progress_bar()
