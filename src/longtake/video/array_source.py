@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from longtake.core.files import printable
+from longtake.core.npy_files import map_array
 from longtake.video.info import UNKNOWN_FPS, VideoError, VideoInfo, open_failure
 
 
@@ -20,7 +21,7 @@ class ArraySource:
         if reason:
             raise VideoError(f"{path}: {reason}")
         try:
-            self._array = np.lib.format.open_memmap(path, mode="r")
+            self._array = map_array(path)
         except Exception as error:  # numpy reads a header as Python code: it fails in as many ways
             raise VideoError(f"{path}: not a readable npy file ({printable(str(error))})") from error
         shape, dtype = self._array.shape, self._array.dtype

@@ -25,6 +25,7 @@ from jaxtyping import Float
 
 from longtake.core.errors import UserError
 from longtake.core.files import atomic_path
+from longtake.core.npy_files import read_arrays
 
 SAMPLE_RATE = 11025
 NUM_ROWS = 45
@@ -73,8 +74,7 @@ def read_spectra(video: Path) -> FrameSpectra:
 def load_spectra(path: Path) -> FrameSpectra:
     """Return the spectra in an npz file; raise `UserError` if it is not of that kind."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            spectra = arrays["stft"]
+        spectra = read_arrays(path)["stft"]
     except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
         raise UserError(f"{path}: is not an npz file with an array 'stft'") from error
     if spectra.ndim != 3 or spectra.shape[1:] != (NUM_ROWS, NUM_COLUMNS) or not len(spectra):

@@ -17,6 +17,7 @@ from jaxtyping import Float32
 
 from longtake.core.errors import UserError
 from longtake.core.files import atomic_path
+from longtake.core.npy_files import read_arrays
 from longtake.metrics.evaluation.clip_list import Clip
 from longtake.metrics.evaluation.feature_files import DAMAGES, SUFFIX
 
@@ -49,8 +50,7 @@ class FeatureCache:
     def read(self, path: Path, clips: Sequence[Clip]) -> Float32[np.ndarray, "s d"] | None:
         """Return the features of the clips of the video at `path`, or None if they are not there, or damaged."""
         try:
-            with np.load(self._file(path, clips), allow_pickle=False) as archive:  # zip: damage shows in its checksums
-                rows: Float32[np.ndarray, "s d"] = archive["rows"]
+            rows: Float32[np.ndarray, "s d"] = read_arrays(self._file(path, clips))["rows"]  # zip: it has checksums
         except DAMAGES:
             return None
         return rows

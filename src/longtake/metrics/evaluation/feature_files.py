@@ -25,6 +25,7 @@ from jaxtyping import Float, Shaped
 
 from longtake.core.errors import UserError
 from longtake.core.files import atomic_path
+from longtake.core.npy_files import read_arrays
 from longtake.metrics.frechet import gaussian_of_statistics
 from longtake.metrics.samples import as_probabilities, as_samples
 
@@ -84,8 +85,7 @@ def read_feature_file(path: Path) -> FeatureFile:
     if not path.is_file():
         raise UserError(f"{path}: no such feature file")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            content = {name: archive[name] for name in archive.files}
+        content = read_arrays(path)
     except DAMAGES as error:
         raise UserError(f"{path} is no feature file, or is damaged: {reason(error)}") from error
     arrays = {name: checked(path, name, content[name]) for name in ARRAYS if name in content}

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from longtake.core.device import find_device
 from longtake.core.errors import UserError
+from longtake.core.npy_files import read_arrays
 from longtake.metrics.networks.features import Clips, FeatureNetwork, Resize
 from longtake.metrics.networks.preprocess import C3D_SIZE, c3d_input
 from longtake.metrics.networks.weights import (
@@ -108,7 +109,7 @@ def read_c3d(path: Path) -> dict[str, Tensor]:
         return read_state_dict(path)
     kinds = {"W": "weight", "b": "bias"}
     weights = {}
-    for name, array in read_arrays(path).items():
+    for name, array in read_numbers(path).items():
         layer, _, kind = name.rpartition("/")
         weights[f"{layer}.{kinds.get(kind, kind)}"] = torch.from_numpy(array)
     return weights
@@ -122,18 +123,17 @@ def read_mean(path: Path) -> Float[Tensor, "3 16 112 112"]:
     if not path.is_file():
         raise UserError(f"no {path}: c3d needs the mean video that is published with its weights, beside them")
     end = MEAN_MARGIN + C3D_SIZE
-    mean = read_arrays(path).get("mean")
+    mean = read_numbers(path).get("mean")
     if mean is None or mean.ndim != 4 or mean.shape[:2] != (3, NUM_FRAMES) or min(mean.shape[2:]) < end:
         found = "no 'mean'" if mean is None else f"'mean' of shape {mean.shape}"
         raise UserError(f"{path} holds {found}; needed is 'mean' of shape (3, {NUM_FRAMES}, >={end}, >={end})")
     return torch.from_numpy(mean[:, :, MEAN_MARGIN:end, MEAN_MARGIN:end].astype(np.float32))
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
+def read_numbers(path: Path) -> dict[str, np.ndarray]:
     """Read an npz file, plain numbers only. Raises `UserError` if it is damaged or holds anything else."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found = dict(arrays)
+        found = read_arrays(path)
     except READ_ERRORS as error:
         raise UserError(f"cannot read {path}: damaged, or more than numbers in it; nothing of it was run") from error
     for name, array in found.items():
