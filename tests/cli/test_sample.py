@@ -158,7 +158,7 @@ def test_failure_midway_leaves_nothing(longtake, monkeypatch, tmp_path):
         class config:  # noqa: N801 -- stands in for the configuration object of a pipeline
             span, fps = 8, 25
 
-        def stream(self, num_frames, *, video, start, stop, seed, chunk):
+        def stream(self, num_frames, *, video, start, stop, seed, chunk, preparing):
             yield np.zeros((4, 16, 16, 3), np.uint8)
             raise UserError("the second chunk fails")
 
@@ -169,7 +169,7 @@ def test_failure_midway_leaves_nothing(longtake, monkeypatch, tmp_path):
 
 def test_options_that_a_family_lacks_are_named(longtake, monkeypatch, tmp_path):
     class Unconditional:
-        def stream(self, num_frames, *, video, start, stop, seed, chunk):
+        def stream(self, num_frames, *, video, start, stop, seed, chunk, preparing):
             return iter(())
 
     monkeypatch.setattr("longtake.load", lambda *_, **__: Unconditional())

@@ -163,3 +163,15 @@ def test_training_pairs_overlap_by_half_and_start_all_over_the_timeline():
     assert {draw_pair(30, 16, reflects=False, rng=rng) for _ in range(500)} == {(k, k + 8) for k in range(7)}
     assert draw_pair(23, 16, reflects=False, rng=rng) is None
     assert {draw_pair(150, 64, reflects=False, rng=rng)[0] % 4 for _ in range(50)} == {0}  # a grid of an eighth
+
+
+@pytest.mark.parametrize(("start", "reverse", "needed"), [(0, False, 1), (40, False, 11), (40, True, 5), (0, True, 15)])
+def test_the_way_to_the_first_frame_is_announced(endless, start, reverse, needed):
+    shares: list[float] = []
+    options = {"label": "jump", "num_inference_steps": 1, "chunk": 4, "reverse": reverse}
+    stream = endless.stream(60, start=start, preparing=shares.append, **options)
+    assert shares == []
+    next(stream)
+    np.testing.assert_allclose(shares, np.arange(1, needed + 1) / needed)
+    list(stream)
+    assert len(shares) == needed

@@ -224,3 +224,19 @@ def test_what_a_model_cannot_do_at_all(pipes):
             pipes[model].reconstruct(VIDEO)
     with pytest.raises(UserError, match="a GPT if it is an R3"):
         pipeline("r2", gpt=pipes["r3"].gpt)
+
+
+@pytest.mark.parametrize("model", ["encgan3", "ar2", "r3"])
+def test_the_way_to_the_first_frame_is_announced(pipes, model):
+    shares: list[float] = []
+    stream = pipes[model].stream(300, start=250, preparing=shares.append, **GIVEN[model])
+    assert shares == []
+    next(stream)
+    assert len(shares) > 10
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    steps = np.diff(shares[:-1]) * 251  # frames: as many each time
+    np.testing.assert_allclose(steps, steps[0])
+    count = len(shares)
+    list(stream)
+    assert len(shares) == count

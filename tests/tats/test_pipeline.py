@@ -191,3 +191,23 @@ def test_story_of_classes_is_the_first_class_until_the_second_begins(pipe, mode)
     assert (story[:same] == only[:same]).all()
     assert (story[32:] != only[32:]).any()
     assert (pipe(64, story=[(0, "bend")], mode=mode).frames == only).all()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_way_to_the_first_frame_is_announced(pipe, mode):
+    shares: list[float] = []
+    stream = pipe.stream(400, mode=mode, start=321, stop=390, chunk=8, preparing=shares.append)
+    assert shares == []
+    next(stream)
+    # latent frames of 4 frames each, the first two chunks' and those that their decoding depends on after them
+    _, after = pipe.vqgan.decoder_context
+    needed = 321 // 4 + 8 // 4 + after
+    np.testing.assert_allclose(shares, np.arange(1, needed + 1) / needed)
+    list(stream)
+    assert len(shares) == needed
+
+
+def test_group_norm_announces_the_whole_video():
+    shares: list[float] = []
+    list(pipeline(vqgan=vqgan(norm="group", norm_groups=2)).stream(40, preparing=shares.append))
+    np.testing.assert_allclose(shares, np.arange(1, 11) / 10)

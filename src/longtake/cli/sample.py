@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
+from rich.markup import escape
 
 from longtake.cli.output import FolderFormat, check_can_create, video_files
 from longtake.cli.parsing import Command, Flag, OptionalFloat, OptionalInt, OptionalPath, OptionalText
@@ -109,17 +110,25 @@ class Sample(Command):
         options = self.stream_options(pipe)
         num_frames = (self.stop or self.frames or self.default_frames(pipe)) - self.start
         fps = self.fps or pipe.config.fps
-        # Made here, not one by one below: the pipeline checks its arguments at the call, so nothing is half-written.
-        streams = [pipe.stream(self.frames, video=video, **options) for video in range(self.count)]
 
         sheet = SheetRows(num_frames)
         with progress_bar() as progress:
-            task = progress.add_task(self.model, total=num_frames * self.count)
+            task = progress.add_task(escape(self.model), total=num_frames * self.count)
+            lead = progress.add_task("what comes before the first frame", total=100, visible=False)
+
+            def preparing(share: float) -> None:
+                progress.update(lead, completed=100 * share, visible=share < 1)
+
+            # All made here: the pipeline checks its arguments at the call, so nothing is half-written.
+            streams = [
+                pipe.stream(self.frames, video=video, preparing=preparing, **options) for video in range(self.count)
+            ]
             # One writer per file; several videos in one .npy go through one writer.
             for file, part in zip(files, split_evenly(streams, len(files)), strict=True):
                 with open_writer(file, fps, num_videos=len(part) if len(part) > 1 else None) as writer:
                     for stream in part:
                         sheet.begin_row()
+                        progress.reset(lead, visible=False)
                         for chunk in stream:
                             writer.write(chunk)
                             sheet.add(chunk)

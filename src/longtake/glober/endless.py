@@ -75,6 +75,11 @@ class Places:
     index: Float[Tensor, " n"]
     share: Float[Tensor, " n"]
 
+    @property
+    def last_window(self) -> int:
+        """The last window whose feature these frames are rendered from."""
+        return int((self.window + (self.share > 0)).max())
+
 
 def places(times: Float[Tensor, " n"], *, is_chain: bool) -> Places:
     """Return where frames at these moments (in spans) lie, in a chain or in the one window that there is."""
@@ -120,7 +125,7 @@ class FeatureChain:
         """Return what frames are rendered from, and what with, if any of them are being handed over."""
         mine = where.window + (where.share == 1)
         others = where.window + (where.share > 0)
-        self._go_on(int(mine.min()), int(others.max()))
+        self._go_on(int(mine.min()), where.last_window)
         main = Rendering(self._features(mine), where.index - (where.share == 1) / 2)
         if not bool(((where.share > 0) & (where.share < 1)).any()):
             return main, None

@@ -15,6 +15,8 @@ import torch
 from diffusers import AutoencoderKL
 from diffusers.utils import BaseOutput
 from einops import repeat
+from jaxtyping import Float
+from torch import Tensor
 
 from longtake.core.errors import UserError, choose_one_of
 from longtake.glober import request, sampling
@@ -29,6 +31,7 @@ from longtake.glober.text_encoder import ConditionEncoder
 from longtake.glober.timeline import Timeline
 from longtake.glober.video_encoder import GloberVideoEncoder
 from longtake.nn import checks
+from longtake.nn.preparation import Preparing, untold
 from longtake.nn.stream_options import StreamOptions
 
 
@@ -153,6 +156,7 @@ class GloberPipeline(GloberNetworks):
         decoder_guidance_scale: float | None = None,
         decoder_feature_guidance_scale: float | None = None,
         chunk: int = 16,
+        preparing: Preparing = untold,
     ) -> Iterator[Frames]:
         """Sample one video and yield it in chunks of at most `chunk` frames; memory does not grow with its length.
 
@@ -170,6 +174,7 @@ class GloberPipeline(GloberNetworks):
             fps: frames per second of real time; None is the rate of the training videos.
             speed: how fast time goes by: 0.5 is slow motion.
             reverse: play the video of `num_frames` backwards.
+            preparing: see `nn.preparation`: a chain's earlier features are drawn, but no frames of theirs.
 
         Raises:
             UserError: at the call, for a value out of range, an unknown label, a condition the model does not take, or
@@ -195,10 +200,15 @@ class GloberPipeline(GloberNetworks):
         def locate(part: Sequence[int]) -> Places:
             return places(timeline.times(part), is_chain=self.is_endless)
 
-        chain = FeatureChain(
-            lambda window, previous: self.sample_feature(condition, options, window, previous),
-            oldest=int(locate(frames[-1:]).window) if reverse else None,
-        )
+        needed = locate(frames[:chunk]).last_window + 1
+
+        def draw(window: int, previous: Tensor | None) -> Float[Tensor, "1 c h w"]:
+            feature = self.sample_feature(condition, options, window, previous)
+            if window < needed:
+                preparing((window + 1) / needed)
+            return feature
+
+        chain = FeatureChain(draw, oldest=int(locate(frames[-1:]).window) if reverse else None)
         return self._render_video(chain, condition, frames, locate, options)
 
     def __call__(

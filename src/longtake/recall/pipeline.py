@@ -24,6 +24,7 @@ from longtake.core.randomness import generator as seeded
 from longtake.data.transforms import resize_and_crop, to_frames, to_video
 from longtake.nn import checks
 from longtake.nn.pipeline import PretrainedPipeline
+from longtake.nn.preparation import Preparing, untold
 from longtake.nn.stream_options import StreamOptions, has_component
 from longtake.recall import sampling, stitching
 from longtake.recall.config import CLIP_FRAMES, Model
@@ -149,6 +150,7 @@ class RecallPipeline(PretrainedPipeline):
         candidates: int | None = None,
         rollout: Rollout | None = None,
         chunk: int = 16,
+        preparing: Preparing = untold,
     ) -> Iterator[Frames]:
         """Sample one video and yield it in chunks of at most `chunk` frames; memory does not grow with its length.
 
@@ -165,6 +167,7 @@ class RecallPipeline(PretrainedPipeline):
             first_clip: frames of any size, 16 at least. LEncGAN and R2 need them and recreate them all; EncGAN3 the
                 first 16; AR2 and R3 go on from the last 16, with which the new video begins.
             video: number of the video in the series.
+            preparing: see `nn.preparation`: earlier clips are made as those to be seen.
 
         Raises:
             UserError: at the call, for a value out of range, an unknown label, a clip too short or missing, or what
@@ -184,12 +187,12 @@ class RecallPipeline(PretrainedPipeline):
         if self.config.model in ("g3an", "encgan3"):
             space = self._prior() if first_clip is None else self.encode(first_clip)
             make = make.drawing() if first_clip is None else make
-            return self._frames(sampling.unroll(space, make, num_frames), start, stop, chunk)
+            return self._frames(sampling.unroll(space, make, num_frames), start, stop, chunk, preparing)
         clips = self._clips(first_clip, examples, make, options)
         total = stitching.clips_for(num_frames, self.config.hop)
         needed = min(total, 1 + (stop - 1) // self.config.hop)
         pieces = stitching.stitched(islice(clips, needed), self.config.hop)
-        return self._frames(pieces, start, stop, chunk)
+        return self._frames(pieces, start, stop, chunk, preparing)
 
     def __call__(
         self,
@@ -345,12 +348,14 @@ class RecallPipeline(PretrainedPipeline):
 
     @torch.no_grad()
     def _frames(
-        self, pieces: Iterator[Float[Tensor, "1 3 t h w"]], start: int, stop: int, chunk: int
+        self, pieces: Iterator[Float[Tensor, "1 3 t h w"]], start: int, stop: int, chunk: int, preparing: Preparing
     ) -> Iterator[Frames]:
         """Yield frames start..stop of consecutive pieces of a video."""
         position = 0
         for piece in pieces:
             wanted = to_frames(piece[:, :, max(0, start - position) : max(0, stop - position)])[0]
+            if position <= start:
+                preparing(min(1.0, (position + piece.shape[2]) / (start + 1)))
             position += piece.shape[2]
             if len(wanted):
                 yield from np.split(wanted, range(chunk, len(wanted), chunk))

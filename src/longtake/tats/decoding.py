@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from longtake.data.transforms import to_frames
 from longtake.nn import checks
+from longtake.nn.preparation import Preparing, announced, untold
 from longtake.tats.vqgan import TatsVQGAN
 
 
@@ -48,24 +50,32 @@ def decodes_in_parts(vqgan: TatsVQGAN) -> bool:
 
 @torch.no_grad()
 def stream_frames(
-    vqgan: TatsVQGAN, latents: Iterator[Int[Tensor, "1 s"]], height: int, part: Part, chunk: int
+    vqgan: TatsVQGAN,
+    latents: Iterator[Int[Tensor, "1 s"]],
+    height: int,
+    part: Part,
+    chunk: int,
+    preparing: Preparing = untold,
 ) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
     """Yield the frames of a part of one video, at most `chunk` at once.
 
-    Each latent frame, `height` codes high, is decoded with all that it depends on.
+    Each latent frame, `height` codes high, is decoded with all that it depends on. `preparing` is told of the latent
+    frames up to the first chunk.
     """
     before, after = vqgan.decoder_context
     count, (rate, _) = num_latents(vqgan, part), vqgan.downsample
     parts = range(part.start // rate, -(-part.stop // rate), max(1, chunk // rate))
     if not decodes_in_parts(vqgan):
         parts = range(0, count, count)
-    codes: list[Int[Tensor, "1 h w"]] = []
+    latents = announced(latents, min(parts.start + parts.step + after, count), preparing)
+    codes: deque[Int[Tensor, "1 h w"]] = deque(maxlen=before + parts.step + after)  # the latest
+    num_taken = 0
     for first in parts:
         last = min(first + parts.step, count)
-        needed = min(last + after, count) - len(codes)
-        codes += [rearrange(latent, "1 (h w) -> 1 h w", h=height) for latent in islice(latents, needed)]
-        begin = max(0, first - before)
-        window = torch.stack(codes[begin : last + after], dim=1)
+        begin, end = max(0, first - before), min(last + after, count)
+        codes.extend(rearrange(latent, "1 (h w) -> 1 h w", h=height) for latent in islice(latents, end - num_taken))
+        num_taken = end
+        window = torch.stack(list(codes)[begin - end :], dim=1)
         video = to_frames(vqgan.decode_part(window, first - begin, last - begin))[0]
         wanted = video[max(0, part.start - first * rate) : part.stop - first * rate]
         yield from np.split(wanted, range(chunk, len(wanted), chunk))

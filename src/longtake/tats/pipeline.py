@@ -26,6 +26,7 @@ from longtake.core.randomness import generator
 from longtake.data.transforms import resize_and_crop, to_frames, to_video
 from longtake.nn import checks
 from longtake.nn.pipeline import PretrainedPipeline
+from longtake.nn.preparation import Preparing, untold
 from longtake.nn.stream_options import StreamOptions, has_component
 from longtake.tats import request, sampling
 from longtake.tats.condition import Condition, LabelCondition, NoCondition, TextCondition, side_by_side
@@ -205,6 +206,7 @@ class TatsPipeline(PretrainedPipeline):
         top_p: float | None = None,
         compat: bool | None = None,
         chunk: int = 16,
+        preparing: Preparing = untold,
     ) -> Iterator[Frames]:
         """Sample one video and yield it in chunks of at most `chunk` frames; memory does not grow with its length.
 
@@ -221,6 +223,7 @@ class TatsPipeline(PretrainedPipeline):
             audio: file with sound or its spectra (see `sound.read_sound`), for a model with sound.
             first_clip: video to go on from: the new one begins with (at most a window of) its end.
             video: number of the video in the series.
+            preparing: see `nn.preparation`: earlier latent frames are sampled, but not decoded.
 
         Raises:
             UserError: at the call, for a value out of range, an unknown label, a condition or mode the model does not
@@ -238,7 +241,8 @@ class TatsPipeline(PretrainedPipeline):
         )
         part = self._part(num_frames, start, stop)
         wish = Wish(label=label, prompt=prompt, story=story, audio=audio, first_clip=first_clip)
-        return self._frames(self._latents([self._plan(wish, part, options, video)], options), part, options.chunk)
+        latents = self._latents([self._plan(wish, part, options, video)], options)
+        return self._frames(latents, part, options.chunk, preparing)
 
     def __call__(
         self,
@@ -372,6 +376,8 @@ class TatsPipeline(PretrainedPipeline):
         )
         return chain(given, new)
 
-    def _frames(self, latents: Iterator[Int[Tensor, "1 s"]], part: Part, chunk: int) -> Iterator[Frames]:
+    def _frames(
+        self, latents: Iterator[Int[Tensor, "1 s"]], part: Part, chunk: int, preparing: Preparing = untold
+    ) -> Iterator[Frames]:
         height, _ = self._first_model.config.latent_size
-        return stream_frames(self.vqgan, latents, height, part, chunk)
+        return stream_frames(self.vqgan, latents, height, part, chunk, preparing)
