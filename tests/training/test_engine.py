@@ -163,6 +163,16 @@ def test_mixed_precision_computes_low_and_stores_fp32(precision):
     assert loss.isfinite()
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("native", [True, False])
+def test_arithmetic_that_the_device_only_emulates_is_warned_of(tmp_path, reporter, monkeypatch, precision, native):
+    monkeypatch.setattr("longtake.training.engine.is_native", lambda dtype, device: native)
+    trained(tmp_path, reporter, replace(CONFIG, precision=precision))
+    warning = f"warning: this cpu has no {precision} arithmetic and emulates it: steps are faster with "
+    is_warned = warning + "--regression.precision fp32" in reporter.console.file.getvalue()
+    assert is_warned == (precision != "fp32" and not native)
+
+
 def test_fp16_scaler_skips_a_step_that_overflows():
     stage = Regression(replace(CONFIG, precision="fp16"))
     stage.loss = lambda player, batch, step, generator: (1e37 * stage.network[0].weight.sum(), {})

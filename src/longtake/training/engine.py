@@ -11,6 +11,7 @@ import torch
 from accelerate import PartialState
 from rich.console import Console
 
+from longtake.core.device import is_native
 from longtake.core.errors import UserError
 from longtake.core.files import atomic_path
 from longtake.training.checkpoint import (
@@ -28,7 +29,7 @@ from longtake.training.run_folder import RunFolder
 from longtake.training.samples import write_previews
 from longtake.training.schedule import learning_rate
 from longtake.training.stage import Stage
-from longtake.training.trainer import Trainer, TrainingDivergedError
+from longtake.training.trainer import AUTOCAST_TYPES, Trainer, TrainingDivergedError
 
 
 def train_stage(
@@ -80,6 +81,7 @@ class StageRun:
             trainer = Trainer(self.stage, self.state)
             trainer.begin(checkpoint)
         if step < last_step:
+            self._warn_of_emulation(trainer)
             self._loop(trainer, step, last_step)
         self._export(trainer, max(step, last_step))
 
@@ -99,6 +101,14 @@ class StageRun:
                 f"{self.state.num_processes}: batches come in another order than without the interruption"
             )
         return checkpoint
+
+    def _warn_of_emulation(self, trainer: Trainer) -> None:
+        precision = self.stage.config.precision
+        if precision in AUTOCAST_TYPES and not is_native(AUTOCAST_TYPES[precision], trainer.device):
+            self.reporter.message(
+                f"warning: this {trainer.device.type} has no {precision} arithmetic and emulates it: steps are faster "
+                f"with --{self.stage.name.replace('_', '-')}.precision fp32"
+            )
 
     def _loop(self, trainer: Trainer, first_step: int, last_step: int) -> None:
         config = self.stage.config
