@@ -390,3 +390,14 @@ def test_two_avis_in_one_file_read_the_same_in_any_order(encode, tmp_path, numbe
     assert [numbers_in(read_video(path, [number])) for number in range(18, 40)] == [
         [number % 20] for number in range(18, 40)
     ]
+
+
+def test_an_avi_whose_index_leads_astray_reads_the_same_in_any_order(encode, tmp_path, numbers_in):
+    """An entry of the index points behind the end of the file; what the demuxer finds instead gets its time stamp."""
+    path = encode(tmp_path / "a.avi", "rawvideo", 30, pix_fmt="gray")
+    data = bytearray(path.read_bytes())
+    entry = data.rindex(b"idx1") + 8 + 23 * 16  # a name, flags, the offset, the length; each of 4 bytes
+    data[entry + 11] = 0xBE  # the offset's highest byte
+    path.write_bytes(data)
+    assert numbers_in(read_video(path)) == list(range(30))
+    assert [numbers_in(read_video(path, [number])) for number in range(30)] == [[number] for number in range(30)]

@@ -161,7 +161,8 @@ class _DecodingPass:
         packets = packets_of(self._container, self._stream)
         for packet in packets:
             if packet.is_keyframe and packet.pts == target.pts:
-                return _chain(packet, packets)
+                # a damaged table of contents may lead to other bytes with the same time stamp
+                return _chain(packet, packets) if packet.pos == target.place else None
             # Landing a group early is fine; at a later keyframe, the wanted one has been passed.
             if packet.is_keyframe and packet.pts is not None and packet.pts > target.pts:
                 return None

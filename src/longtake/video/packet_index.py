@@ -54,6 +54,8 @@ class Keyframe:
     """Its position among the packets of the stream, in file order."""
     pts: int
     dts: int | None
+    place: int | None
+    """Where it lies in the file, in bytes, as far as the demuxer says."""
     frame: int
     """The first frame (in presentation order) that is complete when decoding starts here."""
 
@@ -75,6 +77,7 @@ class PacketIndex:
 class _Packet:
     pts: int | None
     dts: int | None
+    place: int | None
     size: int
     is_keyframe: bool
     is_discard: bool
@@ -222,7 +225,8 @@ def _scan(
     packets: list[_Packet] = []
     decoded: list[_Decoded] = []
     for packet in packets_of(container, stream):
-        packets.append(_Packet(packet.pts, packet.dts, packet.size, bool(packet.is_keyframe), bool(packet.is_discard)))
+        flags = bool(packet.is_keyframe), bool(packet.is_discard)
+        packets.append(_Packet(packet.pts, packet.dts, packet.pos, packet.size, *flags))
         if decode or not decoded:
             decoded.extend(map(_Decoded.of, decode_packet(stream, packet)))
     if decode or not decoded:
@@ -266,7 +270,7 @@ def _keyframes(packets: list[_Packet], stamps: np.ndarray | None) -> tuple[Keyfr
     if stamps is None:
         return ()
     found = [
-        Keyframe(position, packet.pts, packet.dts, int(np.searchsorted(stamps, packet.pts)))
+        Keyframe(position, packet.pts, packet.dts, packet.place, int(np.searchsorted(stamps, packet.pts)))
         for position, packet in enumerate(packets)
         if packet.is_keyframe and packet.pts is not None
     ]
