@@ -203,7 +203,7 @@ def test_npy_of_several_videos(tmp_path, numbered_frames):
             writer.write(video[3:])
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), truth)
     writer = open_writer(tmp_path / "b.npy", 25, num_videos=3)
-    with pytest.raises(VideoError, match="11 frames are not 3 videos"), writer:
+    with pytest.raises(VideoError, match="11 frames do not make 3 videos"), writer:
         writer.write(numbered_frames(11))
     with pytest.raises(UserError, match=r"only \.npy holds several"):
         open_writer(tmp_path / "a.mp4", 25, num_videos=3)

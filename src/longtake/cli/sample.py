@@ -15,6 +15,7 @@ from longtake.cli.output import FolderFormat, check_can_create, video_files
 from longtake.cli.parsing import Command, Flag, OptionalFloat, OptionalInt, OptionalPath, OptionalText
 from longtake.cli.terminal import Stopwatch, progress_bar, say
 from longtake.core.errors import UserError, choose_one_of
+from longtake.core.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -197,7 +198,9 @@ class Sample(Command):
     def report(self, files: list[Path], num_frames: int, fps: float, clock: Stopwatch) -> None:
         """Say what was written."""
         where = str(files[0]) if len(files) == 1 else f"{files[0]} .. {files[-1].name}"
-        each = f"{self.count} videos of {num_frames} frames" if self.count > 1 else f"{num_frames} frames"
+        each = counted(num_frames, "frame")
+        if self.count > 1:
+            each = f"{counted(self.count, 'video')} of {each}"
         say(f"wrote {where}: {each}, {num_frames / fps:.2f} s at {fps:g} fps, made in {clock}")
         if self.contact_sheet is not None:
             say(f"wrote {self.contact_sheet}")

@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 
 from longtake.core.errors import UserError
 from longtake.core.files import atomic_path
+from longtake.core.wording import counted
 from longtake.video.array_sink import ArraySink
 from longtake.video.codec_sink import GifSink, Mp4Sink, WebmSink
 from longtake.video.info import VideoError
@@ -86,7 +87,8 @@ class VideoWriter:
                 raise UserError(f"{self.path}: no frames were written")
             if self._num_videos and self.num_frames % self._num_videos:
                 raise VideoError(
-                    f"{self.path}: {self.num_frames} frames are not {self._num_videos} videos of one length"
+                    f"{self.path}: {counted(self.num_frames, 'frame')} do not make "
+                    f"{counted(self._num_videos, 'video')} of one length"
                 )
             with self._named_failures():
                 sink.finish()
@@ -126,7 +128,7 @@ def _choose_sink(path: Path, fps: float, num_videos: int | None) -> Callable[[Pa
     if not 0 < fps <= highest:
         raise UserError(f"{path}: {fps:g} frames per second (allowed: above 0, up to {highest:g})")
     if num_videos is not None and (suffix != ".npy" or num_videos < 1):
-        raise UserError(f"{path}: {num_videos} videos in one file (only .npy holds several, at least 1)")
+        raise UserError(f"{path}: {counted(num_videos, 'video')} in one file (only .npy holds several, at least 1)")
     _check_place(path, suffix)
     if suffix == ".npy":
         return lambda partial: ArraySink(partial, num_videos)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from longtake.core.errors import UserError
+from longtake.core.wording import counted
 from longtake.metrics.evaluation.clip_list import ClipList, ClipRule, draw_clips
 from longtake.metrics.evaluation.comparison import Comparison
 from longtake.metrics.evaluation.config import EvaluationConfig
@@ -124,7 +125,9 @@ class Opening:
             clips = draw_clips(folder, rule, protocol.count)
             side = FolderSide(folder, rule, clips, self.workers, self.progress)
         if wanted is not None and side.count is not None and side.count < wanted:
-            raise UserError(f"count is {wanted}, but {side.name} gives only {side.count} clips{side.shortage}")
+            raise UserError(
+                f"count is {wanted}, but {side.name} gives only {counted(side.count, 'clip')}{side.shortage}"
+            )
         return side
 
     def leave_out(self, broken: Sequence[str]) -> None:

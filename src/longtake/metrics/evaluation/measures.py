@@ -8,6 +8,7 @@ from functools import partial
 from types import MappingProxyType
 
 from longtake.core.errors import UserError, choose_one_of
+from longtake.core.wording import counted
 from longtake.metrics.evaluation import feature_measures, video_measures
 from longtake.metrics.evaluation.comparison import Comparison
 from longtake.metrics.evaluation.feature_measures import Results
@@ -60,8 +61,7 @@ class Measure:
             if reason := side.lacks(need):
                 return reason
             if side.count is not None and side.count < fewest:
-                clips = "1 clip" if side.count == 1 else f"{side.count} clips"
-                return f"{side.name} gives {clips}, at least {fewest} are needed"
+                return f"{side.name} gives {counted(side.count, 'clip')}, at least {fewest} are needed"
         if self.either and not self._on_offer(comparison):
             return f"neither {comparison.real.name} nor {comparison.fake.name} holds videos"
         return None
