@@ -8,7 +8,7 @@ from functools import partial
 from types import MappingProxyType
 
 from longtake.core.errors import UserError, choose_one_of
-from longtake.core.wording import counted
+from longtake.core.wording import are, counted
 from longtake.metrics.evaluation import feature_measures, video_measures
 from longtake.metrics.evaluation.comparison import Comparison
 from longtake.metrics.evaluation.feature_measures import Results
@@ -126,6 +126,22 @@ def choose_measures(names: tuple[str, ...]) -> dict[str, Measure]:
     if not names:
         return {name: measure for name, measure in MEASURES.items() if measure.is_default}
     return {name: MEASURES[choose_one_of("metric", name, MEASURES)] for name in names}
+
+
+def check_feature_options(measures: Mapping[str, Measure], options: Mapping[str, object]) -> None:
+    """Raise `UserError` if one of `options`, by name, is given though no measure is made of features: it is about them.
+
+    Measures without features are of whole videos, so clips and network would be ignored.
+    """
+    if any(measure.needs_network for measure in measures.values()):
+        return
+    for name, value in options.items():
+        if value is not None:
+            option = name.replace("_", "-")
+            names = " and ".join(measures)
+            raise UserError(
+                f"--{option} is for metrics made of features, which {names} {are(len(measures))} not: leave out {name}"
+            )
 
 
 def possible_measures(
