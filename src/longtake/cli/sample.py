@@ -98,10 +98,12 @@ class Sample(Command):
 
     def run(self) -> None:
         """Check everything that can be checked, load the model, and write chunk by chunk."""
-        from longtake.video import SheetRows, open_writer
+        from longtake.video import SheetRows, check_rate, open_writer
 
         self.check_numbers()
         files = video_files(self.out, self.count, self.folder_format)
+        if self.fps is not None:
+            check_rate(files[0], self.fps)
         if self.contact_sheet is not None:
             choose_one_of("contact sheet format", self.contact_sheet.suffix.lower(), [".png"])
             check_can_create(self.contact_sheet)
@@ -135,10 +137,8 @@ class Sample(Command):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"--{name} must be at least 1, not {value}")
-        for name in ("fps", "speed"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise UserError(f"--{name} must be above 0, not {value}")
+        if self.speed is not None and not 0 < self.speed < math.inf:
+            raise UserError(f"--speed must be above 0, not {self.speed}")
         for name in ("guidance", "decoder_guidance"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):

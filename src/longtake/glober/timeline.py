@@ -89,5 +89,5 @@ class Timeline:
 
 
 def frames_that_fit(span: int, step: float) -> int:
-    """Return how many frames lie within the span."""
-    return math.ceil(span / step - 1e-9)
+    """Return how many frames lie within the span; the first, at time 0, always does."""
+    return max(1, math.ceil(span / step - 1e-9))
