@@ -269,7 +269,7 @@ def test_help_names_every_metric_and_protocol(longtake):
         (["--features", "i3d", "--weights", "missing.pt"], "missing.pt does not exist"),
         (["--fake", "EMPTY"], "is empty"),
         (["--fake", "missing.npz"], "no such feature file"),
-        (["--count", "4"], "gives only 3 clips"),
+        (["--count", "4"], "gives only 3 clips: give --count 3 or less"),
         (["--frames", "11"], "none of 3 videos is long enough: 11 frames are needed, the longest has 10"),
         (["--out", "report.txt"], "a report is written as .json"),
         (["--count", "many"], "--count takes INT, not 'many'"),

@@ -126,8 +126,9 @@ class Opening:
             clips = draw_clips(folder, rule, protocol.count)
             side = FolderSide(folder, rule, clips, self.workers, self.progress)
         if wanted is not None and side.count is not None and side.count < wanted:
+            remedy = "add videos" if side.count < 2 else f"give --count {side.count} or less"
             raise UserError(
-                f"count is {wanted}, but {side.name} gives only {counted(side.count, 'clip')}{side.shortage}"
+                f"count is {wanted}, but {side.name} gives only {counted(side.count, 'clip')}{side.shortage}: {remedy}"
             )
         return side
 
