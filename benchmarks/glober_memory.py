@@ -13,6 +13,7 @@ import json
 from dataclasses import replace
 
 from longtake import recipes
+from longtake.core.wording import counted
 from longtake.glober import memory
 
 GIGABYTE = 1e9
@@ -38,9 +39,9 @@ def main() -> None:
     figures = {}
     for size in arguments.batch_size or [stage.batch_size]:
         found = memory.training_memory(replace(recipe, autoencoder=replace(stage, batch_size=size)))
-        figures[f"training, {size} clips"] = gigabytes(found, memory.training_total(found))
+        figures[f"training, {counted(size, 'clip')}"] = gigabytes(found, memory.training_total(found))
     sampled = memory.sampling_memory(recipe, arguments.chunk)
-    figures[f"sampling, {arguments.chunk} frames"] = gigabytes(sampled, sum(sampled.values()))
+    figures[f"sampling, {counted(arguments.chunk, 'frame')}"] = gigabytes(sampled, sum(sampled.values()))
     print(json.dumps(figures, indent=2))
 
 

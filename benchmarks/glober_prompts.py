@@ -23,6 +23,7 @@ from jaxtyping import Float32, UInt8
 import longtake
 from longtake.core.errors import UserError
 from longtake.core.files import atomic_path
+from longtake.core.wording import counted
 from longtake.metrics.networks.features import load_features
 from longtake.metrics.networks.local import LocalFeatures
 
@@ -35,7 +36,9 @@ def clip_probabilities(network: LocalFeatures, frames: UInt8[np.ndarray, "t h w 
     """Return what the classifier makes of every whole clip of a video. Raises `UserError` if there is none."""
     num_clips = len(frames) // network.min_frames
     if not num_clips:
-        raise UserError(f"{network.name} takes clips of {network.min_frames} frames, and the videos have {len(frames)}")
+        raise UserError(
+            f"{network.name} takes clips of {counted(network.min_frames, 'frame')}, and the videos have {len(frames)}"
+        )
     clips = frames[: num_clips * network.min_frames].reshape(num_clips, network.min_frames, *frames.shape[1:])
     return network.probabilities(clips, "crop")
 
@@ -54,7 +57,7 @@ def measure(
     for video in range(arguments.samples):
         frames = pipe(arguments.frames, prompt=prompt, video=video, seed=arguments.seed).frames
         videos.append(clip_probabilities(network, frames))
-        sys.stderr.write(f"{prompt}: {video + 1} of {arguments.samples} videos\n")
+        sys.stderr.write(f"{prompt}: {video + 1} of {counted(arguments.samples, 'video')}\n")
     names = network.class_names
     return {
         "videos": count([clips.mean(axis=0) for clips in videos], names),

@@ -30,6 +30,7 @@ from PIL import Image, ImageDraw
 import longtake
 from longtake.core.errors import UserError, choose_one_of
 from longtake.core.files import atomic_path
+from longtake.core.wording import counted
 from longtake.metrics.evaluation import plots
 from longtake.metrics.evaluation.config import EvaluationConfig
 from longtake.metrics.evaluation.evaluation import evaluate
@@ -82,7 +83,8 @@ def made_before(entry: Entry, num_videos: int, num_frames: int) -> bool:
     shortest = min(probe(video).num_frames for video in videos)
     if len(videos) != num_videos or shortest < num_frames:
         raise UserError(
-            f"{folder}: {len(videos)} videos of {shortest} frames and more; wanted {num_videos} of {num_frames}"
+            f"{folder}: {counted(len(videos), 'video')} of {shortest} frames and more; "
+            f"wanted {num_videos} of {num_frames}"
         )
     return True
 
@@ -112,7 +114,7 @@ def sample(entry: Entry, folder: Path, num_videos: int, num_frames: int, seed: i
         with open_writer(folder / f"{video:03d}.npy", pipe.config.fps) as writer:
             for chunk in stream:
                 writer.write(chunk)
-        sys.stderr.write(f"{entry.name}: {video + 1} of {num_videos} videos\n")
+        sys.stderr.write(f"{entry.name}: {video + 1} of {counted(num_videos, 'video')}\n")
     return time.process_time() - begun
 
 
@@ -148,7 +150,7 @@ def draw(curves: Mapping[str, CurveOfNumbers], title: str) -> Image.Image:
 
 def write_results(out: Path, facts: Mapping[str, Any], curves: Mapping[str, CurveOfNumbers]) -> None:
     """Write the JSON, and the plot beside it."""
-    title = f"{next(iter(curves.values())).name}, {facts['videos']} videos"
+    title = f"{next(iter(curves.values())).name}, {counted(facts['videos'], 'video')}"
     with atomic_path(out.with_suffix(".png")) as partial:
         draw(curves, title).save(partial, format="PNG")
     with atomic_path(out) as partial:

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from longtake.core.errors import UserError
+from longtake.core.wording import are, counted
 
 if TYPE_CHECKING:  # torch and diffusers take seconds to import, and listing models needs neither
     import torch
@@ -188,7 +189,10 @@ def check_weights(folder: Path, expected: set[str]) -> None:
             stored.update(weights.keys())
     missing = sorted(expected - stored)
     if missing:
-        raise UserError(f"model folder {folder} is damaged: {len(missing)} weights are missing, first {missing[0]}")
+        raise UserError(
+            f"model folder {folder} is damaged: {counted(len(missing), 'weight')} {are(len(missing))} missing, "
+            f"first {missing[0]}"
+        )
 
 
 @contextmanager

@@ -128,7 +128,7 @@ def test_broken_real_video_is_left_out_for_all(run, real, tmp_path):
         (["tats", "r2"], {"num_frames": 8}, "r2: a model 'r2' recreates a video"),
         (["tats"], {"num_frames": 3}, "videos of 3 frames are too short for clips of 4 at stride 1, which span 4"),
         (["tats"], {"config": EvaluationConfig(frames=4, count=11)}, "has 10 videos to compare with, and 11 of each"),
-        (["tats"], {"config": EvaluationConfig(frames=13), "num_frames": 16}, "all 10 videos are too short: 13"),
+        (["tats"], {"config": EvaluationConfig(frames=13), "num_frames": 16}, "none of 10 videos is long enough: 13"),
         (["tats"], {"config": EvaluationConfig(frames=4, device="nowhere")}, "cannot use device 'nowhere'"),
         (["tats", "tats"], {}, "is given 2 times"),
     ],

@@ -105,7 +105,7 @@ def test_json_where_nothing_is_usable(longtake, tmp_path):
     report = json.loads(outcome.out)
     assert report["unreadable"] == {"a.mp4": "the file is empty (0 bytes)"}
     assert list(report["too_short"]) == ["b.npy"]
-    assert report["problem"].endswith("holds no usable video: 1 cannot be read, 1 have fewer than 16 frames")
+    assert report["problem"].endswith("holds no usable video: 1 cannot be read, 1 shorter than 16 frames")
 
 
 def test_wrong_options(longtake, videos):

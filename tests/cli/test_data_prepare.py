@@ -24,7 +24,7 @@ def test_summary_and_resume(longtake, taichi, tmp_path):
     assert outcome.err == ""
     assert outcome.out.splitlines() == [
         f"{tmp_path / 'out'}: 3 written, 0 skipped (there already), 0 failed",
-        f"{tmp_path / 'out' / 'test'}: 1 videos",
+        f"{tmp_path / 'out' / 'test'}: 1 video",
         f"{tmp_path / 'out' / 'train'}: 2 videos",
     ]
     assert "0 written, 3 skipped" in longtake(*command).out

@@ -210,10 +210,23 @@ def test_options_for_videos_are_refused_where_there_are_none(longtake, tmp_path,
     assert f"{option} is for videos, but both sides are files of features" in outcome.error_line
 
 
-def test_what_makes_no_features_saves_none(longtake, videos, tmp_path):
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--features", "local:mine"),
+        ("--weights", "x.pt"),
+        ("--frames", 4),
+        ("--stride", 2),
+        ("--device", "cpu"),
+        ("--save-features", "saved"),
+    ],
+)
+def test_options_of_features_are_refused_where_no_metric_is_made_of_them(longtake, videos, tmp_path, option, value):
     sides = "--real", videos, "--fake", videos, "--out", tmp_path / "out" / "report.json"
-    outcome = longtake("evaluate", *sides, "--metrics", "flickering", "--save-features", tmp_path / "saved")
-    assert "--save-features: flickering are not made of features" in outcome.error_line
+    outcome = longtake("evaluate", *sides, "--metrics", "flickering", option, value)
+    assert f"{option} is for metrics made of features, which flickering is not: leave out" in outcome.error_line
+    several = longtake("evaluate", *sides, "--metrics", "flickering,psnr", option, value)
+    assert "which flickering and psnr are not" in several.error_line
     assert not (tmp_path / "out").exists()
 
 
@@ -256,17 +269,15 @@ def test_help_names_every_metric_and_protocol(longtake):
         (["--features", "i3d", "--weights", "missing.pt"], "missing.pt does not exist"),
         (["--fake", "EMPTY"], "is empty"),
         (["--fake", "missing.npz"], "no such feature file"),
-        (["--count", "4"], "gives only 3 clips"),
-        (["--frames", "11"], "all 3 videos are too short: 11 frames are needed, the longest has 10"),
+        (["--count", "4"], "gives only 3 clips: give --count 3 or less"),
+        (["--frames", "11"], "none of 3 videos is long enough: 11 frames are needed, the longest has 10"),
         (["--out", "report.txt"], "a report is written as .json"),
         (["--count", "many"], "--count takes INT, not 'many'"),
-        (["--metrics", "lpips"], "lpips needs"),
         (["--frame", "4"], "unknown option '--frame'; did you mean --frames?"),
     ],
 )
 def test_mistakes_are_one_line_and_nothing_is_written(longtake, videos, tmp_path, monkeypatch, options, message):
     monkeypatch.delenv("LONGTAKE_I3D", raising=False)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "nothing"))
     (tmp_path / "empty").mkdir()
     out = tmp_path / "out"
     options = [str(tmp_path / "empty") if option == "EMPTY" else option for option in options]
@@ -274,3 +285,10 @@ def test_mistakes_are_one_line_and_nothing_is_written(longtake, videos, tmp_path
     outcome = longtake("evaluate", *sides, "--frames", 4, *options)
     assert message in outcome.error_line
     assert not out.exists()
+
+
+def test_lpips_without_its_weights_is_one_line(longtake, videos, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "nothing"))
+    sides = ["--real", videos, "--fake", videos, "--out", tmp_path / "out" / "report.json"]
+    assert "lpips needs" in longtake("evaluate", *sides, "--metrics", "lpips").error_line
+    assert not (tmp_path / "out").exists()

@@ -97,8 +97,10 @@ def test_contact_sheet_has_a_row_per_video(longtake, tiny_model, tmp_path):
         (["--frames", "-3"], "--frames must be at least 1, not -3"),
         (["--count", "0"], "--count must be at least 1, not 0"),
         (["--steps", "0"], "--steps must be at least 1, not 0"),
-        (["--fps", "0"], "--fps must be above 0, not 0.0"),
-        (["--fps", "nan"], "--fps must be above 0, not nan"),
+        (["--speed", "0"], "--speed must be above 0, not 0.0"),
+        (["--fps", "0"], "{x}: 0 frames per second (allowed: 0.001 to 1000)"),
+        (["--fps", "1e-9"], "{x}: 1e-09 frames per second (allowed: 0.001 to 1000)"),
+        (["--fps", "nan"], "{x}: nan frames per second (allowed: 0.001 to 1000)"),
         (["--start", "-1"], "--start must be at least 0, not -1"),
         (["--start", "4", "--stop", "4"], "--stop must be above --start (4), not 4"),
         (["--frames", "some"], "--frames takes INT, not 'some'"),
@@ -107,7 +109,8 @@ def test_contact_sheet_has_a_row_per_video(longtake, tiny_model, tmp_path):
 )
 def test_bad_options_before_any_model_is_loaded(longtake, monkeypatch, tmp_path, options, message):
     monkeypatch.setattr("longtake.load", lambda *_, **__: pytest.fail("the model was loaded"))
-    assert longtake("sample", "any", "--out", tmp_path / "new" / "x.mp4", *options).error_line == message
+    out = tmp_path / "new" / "x.mp4"
+    assert longtake("sample", "any", "--out", out, *options).error_line == message.format(x=out)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,9 +1,12 @@
+import shlex
 from pathlib import Path
 
 import pytest
 
 from longtake import recipes
-from longtake.cli.train import split_recipe
+from longtake.cli.train import Train, split_recipe
+
+SHIPPED = recipes.RECIPES  # those of the tests take their place while one runs
 
 
 def test_defaults_come_from_the_recipe(longtake, train_call):
@@ -103,4 +106,13 @@ def test_recipes_command(longtake):
     assert "Paper: none. Data: none." in text
     assert "  --keyframes 0 3 7\n" in text
     assert "  --autoencoder.optimizer.weight-decay 0.01\n" in text
+    assert "  --autoencoder.optimizer.no-eight-bit\n" in text
     assert "did you mean 'glober_toy_64'?" in longtake("recipes", "glober_toi_64").error_line
+
+
+@pytest.mark.parametrize("name", ["glober_small_64", "tats_sky_mini_64", "r3_weizmann_64", "evaluator_small"])
+def test_what_recipes_prints_can_be_typed(longtake, monkeypatch, name):
+    monkeypatch.setattr(recipes, "RECIPES", SHIPPED)
+    printed = longtake("recipes", name).out.split("settings (each is an option of longtake train):\n")[1]
+    parsed = Train.parse([name, "--data", "x", "--out", "y", *shlex.split(printed)], "longtake train")
+    assert parsed.recipe == SHIPPED[name]()

@@ -78,7 +78,7 @@ def test_a_folder_without_a_usable_video_has_a_report_that_says_why(root, tmp_pa
     assert report.problem is not None
     assert report.problem.startswith(f"folder {empty} is empty (known: ")
     report = check_folder(root, ClipConfig(num_frames=100))
-    assert report.problem == f"folder {root} holds no usable video: 1 cannot be read, 4 have fewer than 100 frames"
+    assert report.problem == f"folder {root} holds no usable video: 1 cannot be read, 4 shorter than 100 frames"
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):

@@ -69,7 +69,9 @@ def test_damaged_pictures_make_a_video_suspicious(tmp_path, name, codec, pix_fmt
     num_damaged, num_pictures = count_damaged(path)
     assert num_pictures == NUM_FRAMES
     assert 1 <= num_damaged <= num_wrong
-    assert check_folder(tmp_path, decode=True).suspicious == {name: f"{num_damaged} of {NUM_FRAMES} frames are damaged"}
+    verb = "is" if num_damaged == 1 else "are"
+    reason = f"{num_damaged} of {NUM_FRAMES} frames {verb} damaged"
+    assert check_folder(tmp_path, decode=True).suspicious == {name: reason}
     assert check_folder(tmp_path).suspicious == {}
 
 

@@ -106,7 +106,7 @@ def test_each_file_is_decoded_or_listed(troubled, decode):
     }
     assert "not a readable video" in reasons["truncated.mp4"]  # the index of an mp4 is at its end
     assert report.suspicious["bad/matroska.mp4"] == "named .mp4, but its container is matroska,webm"
-    assert report.too_short["bad/one-frame.mp4"] == "too short: 1 frames, a clip needs 16"
+    assert report.too_short["bad/one-frame.mp4"] == "too short: 1 frame, a clip needs 16"
     assert report.num_videos == len(good) + 12
 
 

@@ -313,3 +313,9 @@ def test_unknown_sets_and_splits_are_named(weizmann, out):
         prepare("wiezmann", weizmann, out)
     with pytest.raises(UserError, match=r"unknown split of ucf101 '4' \(known: 1, 2, 3\)"):
         prepare("ucf101", weizmann, out, split="4")
+
+
+@pytest.mark.parametrize("fps", [0, 1e-9, 1001, float("nan")])
+def test_rates_that_no_file_holds(fps):
+    with pytest.raises(UserError, match=r"it must be from 0\.001 to 1000"):
+        PrepareOptions(fps=fps)

@@ -7,7 +7,7 @@ import torch
 import longtake
 from longtake.core.errors import UserError
 from longtake.glober import sampling
-from longtake.glober.timeline import Timeline
+from longtake.glober.timeline import Timeline, frames_that_fit
 
 
 def psnr(first, second):
@@ -17,6 +17,11 @@ def psnr(first, second):
 def times(num_frames, span=64, fps=25.0, start=0, stop=None, **asked):
     timeline = Timeline.of(num_frames, span, fps, **asked)
     return timeline.times(timeline.frames(start, stop)).tolist()
+
+
+@pytest.mark.parametrize(("step", "most"), [(1, 64), (0.5, 128), (2.5, 26), (64, 1), (1e12, 1)])
+def test_frames_that_fit_into_the_span(step, most):
+    assert frames_that_fit(64, step) == most
 
 
 def test_moments_of_real_time_and_of_slow_motion():

@@ -152,7 +152,7 @@ def test_small_sets_are_warned_of():
         (np.zeros(5), r"shape \(n d\), not \(5,\)"),
         (np.zeros((5, 3, 1)), "must have shape"),
         (np.zeros((5, 0)), "must have shape"),
-        (np.zeros((1, 3)), "1 samples are too few"),
+        (np.zeros((1, 3)), "1 sample is too few"),
         (np.full((5, 3), np.nan), "15 values are NaN"),
         (np.full((5, 3), np.inf), "15 values are NaN or infinite"),
         (np.zeros((5, 4)), "same width, not 4 and 3"),

@@ -148,6 +148,6 @@ def test_what_sound_needs_is_named(data, tmp_path):
             train(changed(SOUND, **changes), "toy", data, tmp_path / "other", device="cpu")
     mute = write_drummers(tmp_path / "mute", num_videos=2)
     spectra_path(mute / "1.npy").unlink()
-    with pytest.raises(UserError, match=r"1 of 2 videos have no spectra of their sound, such as .*1.npy"):
+    with pytest.raises(UserError, match=r"no spectra of the sound of 1 of 2 videos, such as .*1.npy"):
         train(SOUND, "toy", mute, tmp_path / "other", device="cpu")
     assert not (tmp_path / "other").exists()

@@ -254,7 +254,7 @@ def test_world_size_is_asserted(monkeypatch):
     with pytest.raises(UserError, match="WORLD_SIZE is 2 but this process has no LOCAL_RANK"):
         process_state()
     monkeypatch.setenv("LOCAL_RANK", "0")
-    with pytest.raises(UserError, match=r"announces 2 processes .* but 1 work together"):
+    with pytest.raises(UserError, match=r"announces 2 processes .* but there is 1:"):
         process_state()
 
 

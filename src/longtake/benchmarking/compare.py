@@ -15,6 +15,7 @@ from longtake.benchmarking.real_videos import RealVideos
 from longtake.benchmarking.samples import Samples, SampleSettings, complete
 from longtake.core.device import choose_device
 from longtake.core.errors import UserError
+from longtake.core.wording import counted
 from longtake.metrics.evaluation.config import EvaluationConfig
 from longtake.metrics.evaluation.evaluation import device_of_process, evaluate, no_progress
 from longtake.metrics.evaluation.videos import Progress, VideoFolder
@@ -91,7 +92,7 @@ def check_length(num_frames: int, config: EvaluationConfig) -> None:
     span = (protocol.frames - 1) * protocol.fake_stride + 1
     if num_frames < span:
         raise UserError(
-            f"videos of {num_frames} frames are too short for clips of {protocol.frames} at stride "
+            f"videos of {counted(num_frames, 'frame')} are too short for clips of {protocol.frames} at stride "
             f"{protocol.fake_stride}, which span {span}: give --frames {span} or more"
         )
 

@@ -10,6 +10,7 @@ from typing import Any
 from longtake.benchmarking.contestant import Contestant
 from longtake.benchmarking.real_videos import RealVideos
 from longtake.benchmarking.samples import Samples
+from longtake.core.wording import counted
 from longtake.metrics.evaluation.config import EvaluationConfig
 from longtake.metrics.evaluation.report import Report, versions
 
@@ -108,7 +109,10 @@ def class_notes(contestants: Sequence[Contestant], count: int) -> list[str]:
             notes.append("the models have different classes, so that their videos are of different things")
     for each in contestants:
         if each.classes and count % len(each.classes):
-            notes.append(f"{each.name}: {count} videos of {len(each.classes)} classes are not equally many of each")
+            notes.append(
+                f"{each.name}: {counted(count, 'video')} of {counted(len(each.classes), 'class')} are not "
+                "equally many of each"
+            )
     return notes
 
 

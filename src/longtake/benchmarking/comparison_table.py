@@ -8,6 +8,7 @@ from longtake.benchmarking.comparison import Comparison, Row
 from longtake.benchmarking.cost import counting_peak
 from longtake.benchmarking.machine import describe_machine, what_is_measured
 from longtake.benchmarking.table import NOTHING, Cell, Table, megabytes, millions, short, time_cells
+from longtake.core.wording import counted
 from longtake.metrics.evaluation.comparison import PUBLISHED_NAMES
 from longtake.metrics.evaluation.report import CurveOfNumbers, Number
 
@@ -85,10 +86,13 @@ def cost_cells(row: Row) -> list[Cell]:
 def lines_of(comparison: Comparison) -> list[str]:
     """Say what the table is of, and what has to be known to read it."""
     config, folder = comparison.config, comparison.real.folder
+    assert config.count is not None
     protocol = config.resolved_protocol()
     return [
-        f"{config.count} videos of {comparison.num_frames} frames of each model, seed {config.seed}, against "
-        f"{config.count} videos of {folder.root}: protocol {config.protocol}, clips of {protocol.frames} frames",
+        f"{counted(config.count, 'video')} of {counted(comparison.num_frames, 'frame')} of each model, seed "
+        f"{config.seed}, against "
+        f"{counted(config.count, 'video')} of {folder.root}: protocol {config.protocol}, clips of "
+        f"{counted(protocol.frames, 'frame')}",
         f"on {describe_machine(comparison.machine)}; {what_is_measured(comparison.machine)}",
         *comparison.notes,
     ]

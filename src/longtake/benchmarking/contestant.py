@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from longtake import models
 from longtake.core.errors import UserError
+from longtake.core.wording import counted
 from longtake.metrics.networks.weights import sha256_of
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Contestant:
     def check(self, pipe: DiffusionPipeline, seed: int, num_videos: int, num_frames: int) -> None:
         """Raise `UserError`, with the model's name, unless it can make these videos of real time."""
         if num_frames > self.span and not can_go_on(pipe):
-            raise UserError(f"{self.name} makes {self.span} frames of real time at most, not {num_frames}")
+            raise UserError(f"{self.name} makes {counted(self.span, 'frame')} of real time at most, not {num_frames}")
         try:
             for video in range(min(num_videos, max(1, len(self.classes)))):
                 pipe.stream(num_frames, **self.options(seed, video))

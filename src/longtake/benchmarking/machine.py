@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from longtake.core.processors import num_processors
+from longtake.core.wording import counted
 
 CPU_FACTS = Path("/proc/cpuinfo")
 
@@ -29,7 +30,9 @@ def machine_facts(device: torch.device) -> dict[str, Any]:
 
 def describe_machine(facts: dict[str, Any]) -> str:
     """Return the facts as a line."""
-    where = facts.get("gpu") or f"{facts['processor']}, {facts['threads']} of {facts['processors']} processors"
+    where = (
+        facts.get("gpu") or f"{facts['processor']}, {facts['threads']} of {counted(facts['processors'], 'processor')}"
+    )
     return f"{facts['device']} ({where})"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from longtake.core.errors import UserError
 from longtake.core.files import printable
+from longtake.core.wording import are, counted
 from longtake.metrics.evaluation.clip_list import ClipRule, usable_videos
 from longtake.metrics.evaluation.config import EvaluationConfig
 from longtake.metrics.evaluation.evaluation import evaluate
@@ -38,7 +39,10 @@ class RealVideos:
         rule = ClipRule(protocol.frames, protocol.real_stride, protocol.real_start, protocol.trials, config.seed)
         usable, _ = usable_videos(folder, rule)
         if len(usable) < FEWEST:
-            raise UserError(f"{root} has {len(usable)} video that a clip of {rule.span} frames fits into, not {FEWEST}")
+            raise UserError(
+                f"{root} has {counted(len(usable), 'video')} that a clip of {counted(rule.span, 'frame')} fits "
+                f"into, not {FEWEST}"
+            )
         return cls(folder, len(usable))
 
     @property
@@ -51,10 +55,10 @@ class RealVideos:
         count = self.default_count if count is None else count
         if count > self.num_usable:
             left_out = len(self.folder.videos) + len(self.folder.left_out) - self.num_usable
-            without = f" ({left_out} others are too short or cannot be read)" if left_out else ""
+            without = f" ({counted(left_out, 'other')} {are(left_out)} too short or cannot be read)" if left_out else ""
             raise UserError(
-                f"{self.folder.root} has {self.num_usable} videos to compare with{without}, and {count} of each model "
-                f"are asked for: give --videos {self.num_usable} or fewer"
+                f"{self.folder.root} has {counted(self.num_usable, 'video')} to compare with{without}, and "
+                f"{count} of each model are asked for: give --videos {self.num_usable} or fewer"
             )
         return count
 
@@ -75,7 +79,9 @@ class RealVideos:
         others = [video for video in self.folder.videos if printable(self.folder.name(video)) not in unusable]
         if len(others) < count:
             wanted = f"{count} real videos beside the {len(taken)} that the models are measured against"
-            return None, [f"no row of real videos: it takes {wanted}, and {len(others)} are left (fewer --videos)"]
+            return None, [
+                f"no row of real videos: it takes {wanted}, and {len(others)} {are(len(others))} left (fewer --videos)"
+            ]
         half = VideoFolder(self.folder.root, tuple(others), ())
         try:
             return evaluate(self.folder, half, config, network=network, progress=progress), []

@@ -14,6 +14,7 @@ from longtake.cli.parsing import Command, Flag, OptionalFloat, OptionalInt
 from longtake.cli.terminal import progress_bar, say, show
 from longtake.core.errors import UserError
 from longtake.core.processors import num_processors
+from longtake.core.wording import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -76,7 +77,9 @@ def show_report(report: DataReport) -> None:
     from rich.text import Text
 
     facts = Table(title=Text(report.root), title_justify="left", show_header=False)
-    facts.add_row("videos", f"{report.num_videos}, {report.num_usable} usable for clips of {report.clip_span} frames")
+    facts.add_row(
+        "videos", f"{report.num_videos}, {report.num_usable} usable for clips of {counted(report.clip_span, 'frame')}"
+    )
     facts.add_row("frames", f"{report.num_frames} ({report.seconds:.1f} s)")
     facts.add_row("sizes", counts(report.sizes))
     facts.add_row("frames per second", counts(report.frame_rates))

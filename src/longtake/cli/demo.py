@@ -15,6 +15,7 @@ from longtake.cli.parsing import Command, OptionalText
 from longtake.cli.sample import load_pipeline
 from longtake.cli.terminal import Stopwatch, progress_bar, say
 from longtake.core.errors import UserError
+from longtake.core.wording import counted
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -85,7 +86,10 @@ class Demo(Command):
                     scenes.append(self.make(pipe, name, shot, label, partial(progress.advance, task)))
         page = write_page(self.out / "index.html", scenes)
         for scene in scenes:
-            say(f"wrote {self.out / scene.video}: {scene.caption} ({scene.num_frames} frames, made in {scene.took})")
+            say(
+                f"wrote {self.out / scene.video}: {scene.caption} ({counted(scene.num_frames, 'frame')}, made "
+                f"in {scene.took})"
+            )
         say(f"wrote {page} in {clock} altogether: open it in a browser ({page.resolve().as_uri()})")
 
     def make(

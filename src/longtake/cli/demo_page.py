@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 from longtake.core.files import atomic_path
+from longtake.core.wording import counted
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def figure(scene: Scene) -> str:
     facts = [
         *([f"label {scene.label}"] if scene.label is not None else []),
         f"seed {scene.seed}",
-        f"{scene.num_frames} frames",
+        counted(scene.num_frames, "frame"),
         f"{scene.num_frames / scene.fps:.1f} s at {scene.fps:g} fps",
         f"made in {scene.took}",
     ]

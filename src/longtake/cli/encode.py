@@ -14,6 +14,7 @@ from longtake import models
 from longtake.cli.parsing import Command, OptionalInt, OptionalText
 from longtake.cli.terminal import Stopwatch, progress_bar, say
 from longtake.core.errors import UserError
+from longtake.core.wording import counted
 from longtake.data.config import AugmentConfig
 
 # family -> its module with a function `encode_dataset`
@@ -86,8 +87,8 @@ class DataEncode(Command):
         for name, reason in report.unreadable.items():
             say(f"left out: {name}: {reason}")
         say(
-            f"wrote {self.out}: {report.num_videos} videos x {self.variants}, {report.num_bytes / 1e6:.1f} MB; "
-            f"{report.num_arrays} encoded now, in {clock}"
+            f"wrote {self.out}: {counted(report.num_videos, 'video')} x {self.variants}, "
+            f"{report.num_bytes / 1e6:.1f} MB; {report.num_arrays} encoded now, in {clock}"
         )
 
 

@@ -67,7 +67,8 @@ class Evaluate(Command):
         from longtake.metrics.evaluation.report import check_report_path
         from longtake.metrics.evaluation.sides import check_video_options
 
-        check_video_options(self.real, self.fake, {"device": self.device, "save_features": self.save_features})
+        of_features = {"device": self.device, "save_features": self.save_features}
+        check_video_options(self.real, self.fake, of_features)
         check_report_path(self.out)
         check_can_create(self.out)
         values = {field.name: getattr(self, field.name) for field in fields(EvaluationConfig)}
@@ -75,11 +76,12 @@ class Evaluate(Command):
         config = EvaluationConfig(**(values | {"metrics": names}))
         if self.save_features is not None:
             check_can_create_folder(self.save_features)
-            check_makes_features(names)
         clock = Stopwatch()
         with one_bar() as progress:
             from longtake.metrics.evaluation.evaluation import evaluate  # loads torch
+            from longtake.metrics.evaluation.measures import check_feature_options, choose_measures
 
+            check_feature_options(choose_measures(names), of_features)
             report = evaluate(self.real, self.fake, config, progress=progress)
         if process_rank() > 0:
             return
@@ -88,17 +90,6 @@ class Evaluate(Command):
             files += report.write_features(self.save_features)
         show_report(report)
         say(f"wrote {', '.join(str(file) for file in files)} in {clock}")
-
-
-def check_makes_features(metrics: tuple[str, ...]) -> None:
-    """Raise `UserError` if no metric of these names is made of features: there would be none to save."""
-    from longtake.core.errors import UserError
-    from longtake.metrics.evaluation.measures import choose_measures  # loads torch
-
-    if not any(measure.needs_network for measure in choose_measures(metrics).values()):
-        raise UserError(
-            f"--save-features: {', '.join(metrics)} are not made of features, so that there are none to save"
-        )
 
 
 def show_report(report: Report) -> None:

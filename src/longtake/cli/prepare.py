@@ -12,6 +12,7 @@ from longtake.cli.output import check_can_create_folder
 from longtake.cli.parsing import Command, OptionalFloat, OptionalInt, OptionalText
 from longtake.cli.terminal import progress_bar, say, show
 from longtake.core.errors import UserError
+from longtake.core.wording import counted
 from longtake.data.sets.options import DataSetName, PrepareOptions
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def show_preparation(out: Path, result: Preparation) -> None:
     written, skipped = sum(result.written.values()), sum(result.skipped.values())
     say(f"{out}: {written} written, {skipped} skipped (there already), {len(result.failed)} failed")
     for part in sorted(result.written.keys() | result.skipped.keys()):
-        say(f"{out / part}: {result.written.get(part, 0) + result.skipped.get(part, 0)} videos")
+        num_videos = result.written.get(part, 0) + result.skipped.get(part, 0)
+        say(f"{out / part}: {counted(num_videos, 'video')}")
     if result.failed:
         table = Table("failed", "reason", title_justify="left")
         for target, reason in list(result.failed.items())[:NUM_SHOWN]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_type_hints
 
 import tyro
 
@@ -30,8 +31,8 @@ class Recipes(Command):
         recipe = recipes.find(self.name)
         say(f"{self.name}\n\n{inspect.getdoc(recipe) or ''}\n")
         say("settings (each is an option of longtake train):")
-        for path, value in settings(recipe()):
-            say(f"  --{path.replace('_', '-')} {value}")
+        for option in settings(recipe()):
+            say(f"  {option}")
 
     def show_all(self) -> None:
         """Print a table: name, frame size and length, summary."""
@@ -46,13 +47,20 @@ class Recipes(Command):
         show(table)
 
 
-def settings(recipe: Any, prefix: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401 -- any family's dataclass
-    """Yield every field of a nested dataclass as (dotted name, value as the command line takes it)."""
+def settings(recipe: Any, prefix: str = "") -> Iterator[str]:  # noqa: ANN401 -- any family's dataclass
+    """Yield every field of a nested dataclass as it is typed on the command line, a switch by its name alone.
+
+    A stage that the recipe lacks (None in place of a dataclass) has no option.
+    """
+    kinds = get_type_hints(type(recipe))
     for field in dataclasses.fields(recipe):
-        value = getattr(recipe, field.name)
+        value, name = getattr(recipe, field.name), field.name.replace("_", "-")
         if dataclasses.is_dataclass(value):
-            yield from settings(value, f"{prefix}{field.name}.")
-        elif isinstance(value, tuple):
-            yield prefix + field.name, " ".join(str(part) for part in value)
+            yield from settings(value, f"{prefix}{name}.")
+        elif value is None and any(dataclasses.is_dataclass(kind) for kind in get_args(kinds[field.name])):
+            continue
+        elif isinstance(value, bool):
+            yield f"--{prefix}{name if value else f'no-{name}'}"
         else:
-            yield prefix + field.name, str(value)
+            parts = value if isinstance(value, tuple) else (value,)
+            yield shlex.join([f"--{prefix}{name}", *map(str, parts)])

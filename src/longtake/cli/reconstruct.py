@@ -16,6 +16,7 @@ from longtake.cli.sample import load_pipeline
 from longtake.cli.terminal import Stopwatch, progress_bar, say, show
 from longtake.core.errors import UserError
 from longtake.core.files import write_json
+from longtake.core.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,7 +94,7 @@ class Reconstruct(Command):
         write_contact_sheet(self.out / SHEET_FILE, rows, titles=titles)
         write_json(self.out / METRICS_FILE, {"model": self.model, "seed": self.seed, "videos": records})
         show_table(records)
-        files = f"{len(records)} videos (original | reconstruction), {SHEET_FILE}, {METRICS_FILE}"
+        files = f"{counted(len(records), 'video')} (original | reconstruction), {SHEET_FILE}, {METRICS_FILE}"
         say(f"wrote {self.out}: {files}, made in {clock}")
 
 

@@ -16,6 +16,7 @@ from longtake.cli.output import FolderFormat, check_can_create, video_files
 from longtake.cli.parsing import Command, Flag, OptionalFloat, OptionalInt, OptionalPath, OptionalText
 from longtake.cli.terminal import Stopwatch, progress_bar, say
 from longtake.core.errors import UserError, choose_one_of
+from longtake.core.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,10 +99,12 @@ class Sample(Command):
 
     def run(self) -> None:
         """Check everything that can be checked, load the model, and write chunk by chunk."""
-        from longtake.video import SheetRows, open_writer
+        from longtake.video import SheetRows, check_rate, open_writer
 
         self.check_numbers()
         files = video_files(self.out, self.count, self.folder_format)
+        if self.fps is not None:
+            check_rate(files[0], self.fps)
         if self.contact_sheet is not None:
             choose_one_of("contact sheet format", self.contact_sheet.suffix.lower(), [".png"])
             check_can_create(self.contact_sheet)
@@ -143,10 +146,8 @@ class Sample(Command):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"--{name} must be at least 1, not {value}")
-        for name in ("fps", "speed"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise UserError(f"--{name} must be above 0, not {value}")
+        if self.speed is not None and not 0 < self.speed < math.inf:
+            raise UserError(f"--speed must be above 0, not {self.speed}")
         for name in ("guidance", "decoder_guidance"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
@@ -206,7 +207,9 @@ class Sample(Command):
     def report(self, files: list[Path], num_frames: int, fps: float, clock: Stopwatch) -> None:
         """Say what was written."""
         where = str(files[0]) if len(files) == 1 else f"{files[0]} .. {files[-1].name}"
-        each = f"{self.count} videos of {num_frames} frames" if self.count > 1 else f"{num_frames} frames"
+        each = counted(num_frames, "frame")
+        if self.count > 1:
+            each = f"{counted(self.count, 'video')} of {each}"
         say(f"wrote {where}: {each}, {num_frames / fps:.2f} s at {fps:g} fps, made in {clock}")
         if self.contact_sheet is not None:
             say(f"wrote {self.contact_sheet}")

@@ -19,7 +19,9 @@ POLL_S = 0.2
 class Studio(Command):
     """See in a browser what models do: make videos, compare models, watch a run."""
 
-    models: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")] = ()
+    models: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[MODEL ...]", help_behavior_hint="")
+    ] = ()
     """Pipeline folders, run folders (also of runs that go on) or hub ids, beside the models that ship with longtake."""
     port: int = 7860
     """Port of the page, on this machine alone."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from longtake.core.errors import UserError
+from longtake.core.wording import first_and_more
 
 State = Mapping[str, Tensor]
 Rules = Mapping[str, str]
@@ -108,6 +109,6 @@ def load_official(model: nn.Module, official: State, rules: Rules, keep: tuple[s
         renamed[name] = value.reshape(own[name].shape)
     missing = own.keys() - renamed.keys() - set(keep)
     if missing:
-        lacking = f"{min(missing)} and {len(missing) - 1} more tensors"
+        lacking = first_and_more(missing, "tensor")
         raise UserError(f"the official weights lack {lacking} of {type(model).__name__}")
     model.load_state_dict(renamed, strict=False)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from longtake.core.files import printable
+from longtake.core.wording import are, counted
 from longtake.data.captions import CAPTION_FILES
 from longtake.data.clips import clip_span
 from longtake.data.config import ClipConfig
@@ -125,11 +126,11 @@ def decode_whole(path: Path) -> VideoInfo:
             moves = moves or not np.array_equal(frame, first)
             count += 1
     if count != info.num_frames:
-        raise VideoError(f"{path}: {count} frames where {info.num_frames} were found before")
+        raise VideoError(f"{path}: {counted(count, 'frame')} where {info.num_frames} were found before")
     oddities = list(info.oddities)
     num_damaged, num_pictures = count_damaged(path)
     if num_damaged:
-        oddities.append(f"{num_damaged} of {num_pictures} frames are damaged")
+        oddities.append(f"{num_damaged} of {counted(num_pictures, 'frame')} {are(num_damaged)} damaged")
     if count > 1 and not moves:
         oddities.append(f"all {count} frames are the same")
     return replace(info, oddities=tuple(oddities))
@@ -171,7 +172,7 @@ def _report(contents: FolderContents, index: VideoIndex, span: int, decoded: boo
 def _problem(contents: FolderContents, index: VideoIndex, num_too_short: int, span: int) -> str:
     if not contents.videos:
         return printable(contents.why_no_video)
-    counts = {"cannot be read": len(index.unreadable), f"have fewer than {span} frames": num_too_short}
+    counts = {"cannot be read": len(index.unreadable), f"shorter than {counted(span, 'frame')}": num_too_short}
     reasons = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     return printable(f"folder {index.root} holds no usable video: {reasons}")
 

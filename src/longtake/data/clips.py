@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Int
 
 from longtake.core.errors import UserError
+from longtake.core.wording import counted
 from longtake.data.config import ClipConfig
 
 FrameIndices = Int[np.ndarray, " t"]
@@ -27,7 +28,7 @@ def last_start(num_video_frames: int, clip: ClipConfig) -> int:
     """Return the last frame that a clip can start at; the first is 0. Raises `UserError` if the video is too short."""
     span = clip_span(clip)
     if num_video_frames < shortest_video(clip):
-        raise UserError(f"a video of {num_video_frames} frames is too short for a clip that spans {span}")
+        raise UserError(f"a video of {counted(num_video_frames, 'frame')} is too short for a clip that spans {span}")
     return 0 if clip.mode in _WHOLE_VIDEO else max(0, num_video_frames - span)
 
 
@@ -79,7 +80,7 @@ def clip_at(num_video_frames: int, clip: ClipConfig, start: int) -> FrameIndices
         clip = _fix_step(num_video_frames, clip, min(clip.steps))
     last = last_start(num_video_frames, clip)
     if not 0 <= start <= last:
-        raise UserError(f"clip start is {start}; in a video of {num_video_frames} frames it is 0 to {last}")
+        raise UserError(f"clip start is {start}; in a video of {counted(num_video_frames, 'frame')} it is 0 to {last}")
     if clip.mode == "uniform":
         return np.linspace(0, num_video_frames - 1, clip.num_frames).round().astype(np.int64)
     if clip.mode == "bins":

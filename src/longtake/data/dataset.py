@@ -11,6 +11,7 @@ from torch.utils.data import get_worker_info
 
 from longtake.core.errors import UserError
 from longtake.core.randomness import derive_seed
+from longtake.core.wording import counted
 from longtake.data.clips import FrameIndices, clip_at, clip_indices, frame_spacing, shortest_video, window_starts
 from longtake.data.config import AugmentConfig, ClipConfig
 from longtake.data.index import VideoEntry, VideoIndex, usable
@@ -183,5 +184,5 @@ def decode(entry: VideoEntry, size: int, indices: FrameIndices | None = None) ->
             return resize_and_crop(reader.read(indices.tolist()), size)
         frames = [resize_and_crop(frame[None], size)[0] for frame in reader.frames()]
     if len(frames) != entry.info.num_frames:
-        raise VideoError(f"{entry.path}: {len(frames)} frames where {entry.info.num_frames} were announced")
+        raise VideoError(f"{entry.path}: {counted(len(frames), 'frame')} where {entry.info.num_frames} were announced")
     return np.stack(frames)

@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 
 from longtake.core.errors import UserError
 from longtake.core.files import atomic_path, remove
+from longtake.core.wording import counted
 from longtake.data.encoded_index import EncodedIndex, Encoding, VideoIdentity
 from longtake.data.index import VideoIndex, video_name
 
@@ -96,7 +97,8 @@ class EncodedStore:
                 )
         if num_variants > self.num_variants:
             raise UserError(
-                f"{self.folder} does not fit: it has {self.num_variants} variants of each video, not {num_variants}"
+                f"{self.folder} does not fit: it has {counted(self.num_variants, 'variant')} of each video, not "
+                f"{num_variants}"
             )
         last = (num_variants or self.num_variants) - 1
         for entry in index.entries:
@@ -108,8 +110,8 @@ class EncodedStore:
             then, now = self._index.videos[name], VideoIdentity.of(entry)
             if then != now:
                 raise UserError(
-                    f"{self.folder} does not fit: {name} had {then.num_bytes} bytes and {then.num_frames} frames, "
-                    f"now {now.num_bytes} and {now.num_frames}"
+                    f"{self.folder} does not fit: {name} had {counted(then.num_bytes, 'byte')} and "
+                    f"{counted(then.num_frames, 'frame')}, now {now.num_bytes} and {now.num_frames}"
                 )
 
     def _open_shard(self, shard: str) -> Any:  # noqa: ANN401 (safetensors has no types)

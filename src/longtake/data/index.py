@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from longtake.core.errors import UserError
 from longtake.core.files import printable
+from longtake.core.wording import counted
 from longtake.data.captions import read_captions
 from longtake.data.workers import GivenUp, map_with_limit
 from longtake.video import VideoError, VideoInfo, probe
@@ -116,7 +117,7 @@ def usable(index: VideoIndex, span: int) -> tuple[VideoIndex, tuple[Unreadable, 
     """Split off the videos with fewer than `span` frames: the index without them (same classes), and them."""
     fitting = tuple(entry for entry in index.entries if entry.info.num_frames >= span)
     too_short = tuple(
-        Unreadable(entry.path, f"too short: {entry.info.num_frames} frames, a clip needs {span}")
+        Unreadable(entry.path, f"too short: {counted(entry.info.num_frames, 'frame')}, a clip needs {span}")
         for entry in index.entries
         if entry.info.num_frames < span
     )

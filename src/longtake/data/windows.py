@@ -10,6 +10,7 @@ from jaxtyping import Shaped, UInt8
 from torch import Tensor
 
 from longtake.core.errors import UserError
+from longtake.core.wording import counted
 from longtake.data.clips import FrameIndices, window_starts
 from longtake.data.config import AugmentConfig, ClipConfig
 from longtake.data.dataset import ClipDataset, ClipSource
@@ -26,7 +27,7 @@ def split_windows(
     after the last whole window are left off. Raises `UserError` if the video has fewer than `num_frames` frames.
     """
     if video.shape[2] < num_frames:
-        raise UserError(f"a video of {video.shape[2]} frames is too short for windows of {num_frames}")
+        raise UserError(f"a video of {counted(video.shape[2], 'frame')} is too short for windows of {num_frames}")
     return rearrange(video.unfold(2, num_frames, stride), "b c n h w t -> b n c t h w")
 
 

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from longtake.core.errors import UserError
+from longtake.core.wording import counted
 from longtake.data.clips import clip_at, shortest_video
 from longtake.data.config import ClipConfig
 from longtake.data.index import VideoEntry, VideoIndex
@@ -61,8 +62,8 @@ class Evaluation:
     def summary(self) -> str:
         """Return the result in one line."""
         return (
-            f"held-out accuracy: {self.accuracy:.3f} ({self.num_correct} of {len(self.predictions)} clips "
-            f"of {len(self.videos)} videos named {self.pattern})"
+            f"held-out accuracy: {self.accuracy:.3f} ({self.num_correct} of {counted(len(self.predictions), 'clip')} "
+            f"of {counted(len(self.videos), 'video')} named {self.pattern})"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -118,5 +119,7 @@ def evaluate(
                 label = index.classes[entry.label]
                 predictions.append(Prediction(name, start, label, network.class_names[predicted]))
     if not predictions:
-        raise UserError(f"no video named {pattern!r} has the {clip.num_frames} frames of a clip: nothing to measure on")
+        raise UserError(
+            f"no video named {pattern!r} has the {counted(clip.num_frames, 'frame')} of a clip: nothing to measure on"
+        )
     return Evaluation(pattern, tuple(predictions))

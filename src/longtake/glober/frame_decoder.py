@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from longtake.core.errors import UserError
+from longtake.core.wording import counted
 from longtake.glober.blocks import check_level_size, run_block, zero_init
 from longtake.glober.control_branch import GloberControlBranch
 
@@ -74,7 +75,7 @@ class GloberFrameDecoder(ModelMixin, ConfigMixin):
         super().__init__()
         check_level_size("latent_size", latent_size, len(block_out_channels))
         if len(attention) != len(block_out_channels):
-            raise UserError(f"attention has {len(attention)} entries for {len(block_out_channels)} levels")
+            raise UserError(f"attention has {len(attention)} values for {counted(len(block_out_channels), 'level')}")
         for channels in block_out_channels:
             if channels % num_heads or channels % norm_groups:
                 raise UserError(f"{channels} channels cannot be split into {num_heads} heads or {norm_groups} groups")

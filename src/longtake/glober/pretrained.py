@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from longtake.core.checkpoint_files import State
 from longtake.core.errors import UserError
 from longtake.core.files import atomic_path
+from longtake.core.wording import counted, first_and_more
 from longtake.glober.convert import STABLE_DIFFUSION_UNET
 from longtake.glober.frame_decoder import GloberFrameDecoder
 from longtake.glober.original_weights import read_tensors, unet_shape, unet_tensors, vae_shape, vae_tensors
@@ -189,7 +190,7 @@ def _shaped_like(own: Tensor | None, value: Tensor) -> Tensor:
 
 def _check_rgb(vae: AutoencoderKL, source: str) -> None:
     if (vae.config.in_channels, vae.config.out_channels) != (RGB, RGB):
-        channels = f"{vae.config.in_channels} channels in and {vae.config.out_channels} out"
+        channels = f"{counted(vae.config.in_channels, 'channel')} in and {vae.config.out_channels} out"
         raise UserError(f"the frame VAE in {source} has {channels}; frames have {RGB}")
 
 
@@ -223,6 +224,6 @@ def _read_folder(network: type[Network], folder: Path) -> Network:
             folder, local_files_only=True, output_loading_info=True, torch_dtype=torch.float32, variant=variant
         )
     if report["missing_keys"]:
-        lacking = f"{min(report['missing_keys'])} and {len(report['missing_keys']) - 1} more tensors"
+        lacking = first_and_more(report["missing_keys"], "tensor")
         raise UserError(f"the {what} in {folder} lacks {lacking}: what is missing would be random")
     return model.eval()

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from longtake.core.errors import UserError
+from longtake.core.wording import counted
 from longtake.nn.checks import check_range
 
 
@@ -67,7 +68,8 @@ class Timeline:
         if self.num_frames > most:
             rate = "" if self.step == 1 else f" in steps of {self.step:g}"
             raise UserError(
-                f"cannot make {self.num_frames} frames{rate}: this model was trained on {self.span} frames of real "
+                f"cannot make {counted(self.num_frames, 'frame')}{rate}: this model was trained on "
+                f"{counted(self.span, 'frame')} of real "
                 f"time; give at most {most}, or --stretch (stretch=True) to spread {self.num_frames} over them in slow "
                 "motion"
             )
@@ -87,5 +89,5 @@ class Timeline:
 
 
 def frames_that_fit(span: int, step: float) -> int:
-    """Return how many frames lie within the span."""
-    return math.ceil(span / step - 1e-9)
+    """Return how many frames lie within the span; the first, at time 0, always does."""
+    return max(1, math.ceil(span / step - 1e-9))

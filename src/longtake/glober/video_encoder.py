@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from longtake.core.errors import UserError
+from longtake.core.wording import counted
 from longtake.glober.blocks import (
     FrameConv3d,
     ResidualBlock,
@@ -143,7 +144,9 @@ class GloberVideoEncoder(ModelMixin, ConfigMixin):
         """
         batch, _, num_keyframes, _, _ = keyframe_latents.shape
         if num_keyframes != self.config.num_keyframes:
-            raise UserError(f"the video encoder takes {self.config.num_keyframes} keyframes, not {num_keyframes}")
+            raise UserError(
+                f"the video encoder takes {counted(self.config.num_keyframes, 'keyframe')}, not {num_keyframes}"
+            )
         token = repeat(self.video_token, "c h w -> b c 1 h w", b=batch).to(keyframe_latents.dtype)
         x = self.conv_in(torch.cat([token, keyframe_latents], dim=2))
         if self.slot_embedding is not None:

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from longtake.core.errors import UserError
+from longtake.core.wording import counted
 from longtake.metrics.samples import as_feature_sets, as_samples, refuse_unequal
 
 DDOF_BY_PROTOCOL: Mapping[str, int] = MappingProxyType(
@@ -83,8 +84,8 @@ def bias_note(num_samples: int, num_features: int) -> str | None:
     if num_samples > num_features:
         return None
     return (
-        f"N = {num_samples} samples for D = {num_features} features: with N <= D the covariances are singular and the "
-        "Frechet distance is dominated by its bias (about 1/N); compare it only at the same N"
+        f"N = {counted(num_samples, 'sample')} for D = {num_features} features: with N <= D the covariances are "
+        "singular and the Frechet distance is dominated by its bias (about 1/N); compare it only at the same N"
     )
 
 
@@ -115,7 +116,9 @@ def gaussian_of_statistics(mean: ArrayLike, covariance: ArrayLike) -> Gaussian:
     """Factorise a covariance by its eigenvectors; raises `UserError` if it is none."""
     centre, matrix = as_samples(mean, "mean", "d"), as_samples(covariance, "covariance", "d d")
     if matrix.shape != (len(centre), len(centre)):
-        raise UserError(f"a mean of {len(centre)} features needs a square covariance of them, not {matrix.shape}")
+        raise UserError(
+            f"a mean of {counted(len(centre), 'feature')} needs a square covariance of them, not {matrix.shape}"
+        )
     if np.abs(matrix - matrix.T).max() > MAX_ASYMMETRY * np.abs(matrix).max():
         raise UserError("a covariance must be symmetric")
     eigenvalues, eigenvectors = np.linalg.eigh((matrix + matrix.T) / 2)

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from longtake.core.errors import UserError, choose_one_of
+from longtake.core.wording import counted
 from longtake.metrics.samples import as_probabilities, check_seed
 
 
@@ -68,7 +69,7 @@ def inception_score(probabilities: ArrayLike, protocol: str | InceptionScoreProt
     rows = as_probabilities(probabilities, "n k")
     num_rows, num_splits = len(rows), protocol.num_splits
     if num_rows < num_splits:
-        raise UserError(f"{num_rows} videos cannot make {num_splits} splits")
+        raise UserError(f"{counted(num_rows, 'video')} cannot make {counted(num_splits, 'split')}")
     inter, intra = entropy(rows.mean(axis=0)), entropy(rows).mean()
     if protocol.shuffle_seed is not None:
         rows = rows[np.random.RandomState(protocol.shuffle_seed).permutation(num_rows)]

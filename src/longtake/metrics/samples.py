@@ -7,6 +7,7 @@ from jaxtyping import Float, Shaped
 from numpy.typing import ArrayLike
 
 from longtake.core.errors import UserError
+from longtake.core.wording import are, counted
 
 SUM_TOLERANCE = 1e-3  # a float16 softmax over a few hundred classes is this far from 1
 RANGE_TOLERANCE = 1e-3  # resizing in half precision overshoots by less
@@ -30,7 +31,9 @@ def as_samples(values: ArrayLike, what: str, axes: str, min_samples: int = 1) ->
     if array.ndim != len(axes.split()) or 0 in array.shape[1:]:
         raise UserError(f"{what} must have shape ({axes}), not {array.shape}")
     if len(array) < min_samples:
-        raise UserError(f"{what}: {len(array)} samples are too few, at least {min_samples} are needed")
+        raise UserError(
+            f"{what}: {counted(len(array), 'sample')} {are(len(array))} too few, at least {min_samples} are needed"
+        )
     if not np.isfinite(array).all():
         raise UserError(f"{what} must be finite: {np.count_nonzero(~np.isfinite(array))} values are NaN or infinite")
     largest = max(array.max(initial=0), -array.min(initial=0))

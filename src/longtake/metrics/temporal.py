@@ -10,6 +10,7 @@ from jaxtyping import Float, Shaped, UInt8
 from numpy.typing import ArrayLike
 
 from longtake.core.errors import UserError
+from longtake.core.wording import counted
 from longtake.metrics.samples import as_array, as_frames, as_samples
 
 LAGS = (2, 5, 10, 20, 50)
@@ -39,7 +40,9 @@ def cosine_similarity_by_lag(features: ArrayLike, lags: Sequence[int] = LAGS) ->
     vectors = as_samples(features, "features of frames", "t d")
     impossible = [lag for lag in lags if not 1 <= lag < len(vectors)]
     if impossible:
-        raise UserError(f"a video of {len(vectors)} frames has no lag {impossible[0]}: from 1 to {len(vectors) - 1}")
+        raise UserError(
+            f"a video of {counted(len(vectors), 'frame')} has no lag {impossible[0]}: from 1 to {len(vectors) - 1}"
+        )
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     if not norms.all():
         raise UserError("a frame whose features are all 0 has no direction")

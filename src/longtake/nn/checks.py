@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from longtake.core.errors import UserError, choose_one_of
+from longtake.core.wording import counted
 
 
 def check_at_least(what: str, value: int, minimum: int) -> None:
@@ -35,7 +36,7 @@ def check_video(video: np.ndarray, num_frames: int) -> None:
     if video.ndim != 4 or video.shape[-1] != 3 or video.dtype != np.uint8:
         raise UserError(f"a video must be uint8 of shape (t, h, w, 3), not {video.dtype} of shape {video.shape}")
     if len(video) < num_frames:
-        raise UserError(f"the video has {len(video)} frames, but the model needs {num_frames}")
+        raise UserError(f"the video has {counted(len(video), 'frame')}, but the model needs {num_frames}")
 
 
 def class_index(label: int | str, classes: Sequence[str]) -> int:

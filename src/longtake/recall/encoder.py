@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from longtake.core.errors import UserError
+from longtake.core.wording import counted
 from longtake.recall.config import CLIP_FRAMES
 from longtake.recall.latents import LatentSpace
 from longtake.recall.layout import channels_last
@@ -107,8 +108,10 @@ def check_encoder_size(size: int, channels: Sequence[int]) -> None:
     """Raise `UserError` unless there are two convolutions for every halving of `size` down to 8."""
     if len(channels) % 2 or not channels or size != 2 ** (len(channels) // 2 + 3):
         count = 2 * round(math.log2(size) - 3) if size > 8 and math.log2(size).is_integer() else None
-        wanted = f"{count} convolutions" if count else "a size of 16, 32, 64, 128 ..."
-        raise UserError(f"an encoder of {len(channels)} convolutions does not fit frames of {size}: it takes {wanted}")
+        wanted = counted(count, "convolution") if count else "a size of 16, 32, 64, 128 ..."
+        raise UserError(
+            f"an encoder of {counted(len(channels), 'convolution')} does not fit frames of {size}: it takes {wanted}"
+        )
 
 
 def check_clips(clips: Float[Tensor, "b c t h w"], size: int) -> None:
@@ -116,7 +119,7 @@ def check_clips(clips: Float[Tensor, "b c t h w"], size: int) -> None:
     if clips.shape[2:] != (CLIP_FRAMES, size, size):
         frames, height, width = clips.shape[2:]
         wanted = f"{CLIP_FRAMES} frames of {size}x{size}"
-        raise UserError(f"the encoder takes clips of {wanted}, not {frames} frames of {width}x{height}")
+        raise UserError(f"the encoder takes clips of {wanted}, not {counted(frames, 'frame')} of {width}x{height}")
 
 
 class RecallEncoder(ModelMixin, ConfigMixin):

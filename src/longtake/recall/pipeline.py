@@ -21,6 +21,7 @@ from torch import Tensor
 
 from longtake.core.errors import UserError
 from longtake.core.randomness import generator as seeded
+from longtake.core.wording import counted
 from longtake.data.transforms import resize_and_crop, to_frames, to_video
 from longtake.nn import checks
 from longtake.nn.pipeline import PretrainedPipeline
@@ -279,8 +280,8 @@ class RecallPipeline(PretrainedPipeline):
         most = stitching.frames_of(1 + (len(first_clip) - CLIP_FRAMES) // hop, hop)
         if model in RECREATE and num_frames > most:
             raise UserError(
-                f"cannot make {num_frames} frames: the video has {len(first_clip)}, of which a model {model!r} "
-                f"recreates {most}"
+                f"cannot make {counted(num_frames, 'frame')}: the video has {len(first_clip)}, of which a model "
+                f"{model!r} recreates {most}"
             )
 
     def _examples(self, label: int | str | None, first_clip: Frames | None, options: SamplingOptions) -> list[int]:

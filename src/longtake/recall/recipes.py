@@ -133,7 +133,7 @@ def improved_r2_sky_128() -> RecallRecipe:
     """Improved R2 on time-lapse skies (thesis chapter 5).
 
     Data: Sky Time-lapse, its training videos in one folder. 215 epochs of 1883 batches. Expected: FVD 293.9 / 591.5.
-    Command: torchrun --nproc_per_node 3 -m longtake train improved_r2_sky_128 --data sky --out runs/r2-sky
+    Command: torchrun --nproc_per_node 3 -m longtake train improved_r2_sky_128 --data sky/train --out runs/r2-sky
     """
     recipe = improved_r2_taichi_128()
     return replace(recipe, gan=replace(recipe.gan, steps=405_000))
@@ -154,7 +154,7 @@ def ar2_sky_128() -> RecallRecipe:
     """AR2 on time-lapse skies (thesis Sec. 5.2).
 
     Data: Sky Time-lapse, its training videos in one folder. 13 epochs of 1284 batches. Expected: FVD 445.8 / 840.4.
-    Command: torchrun --nproc_per_node 2 -m longtake train ar2_sky_128 --data sky --out runs/ar2-sky
+    Command: torchrun --nproc_per_node 2 -m longtake train ar2_sky_128 --data sky/train --out runs/ar2-sky
     """
     recipe = ar2_taichi_128()
     return replace(recipe, gan=replace(recipe.gan, steps=16_700, batch_size=55))
@@ -173,7 +173,7 @@ def r3_sky_128() -> RecallRecipe:
     """R3 on time-lapse skies (thesis Sec. 5.3).
 
     Data: Sky Time-lapse, its training videos in one folder. The GPT: 1290 epochs. Expected: FVD 256.9 / 433.8.
-    Command: torchrun --nproc_per_node 3 -m longtake train r3_sky_128 --data sky --out runs/r3-sky
+    Command: torchrun --nproc_per_node 3 -m longtake train r3_sky_128 --data sky/train --out runs/r3-sky
     """
     return replace(improved_r2_sky_128(), model="r3", gpt=GPTConfig(steps=179_000, batch_size=5))
 

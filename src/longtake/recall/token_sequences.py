@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from longtake.core.randomness import derive_seed
+from longtake.core.wording import counted
 from longtake.data.transforms import to_video
 from longtake.data.windows import SequenceDataset
 from longtake.recall.encoder import RecallEncoder
@@ -54,14 +55,15 @@ def encode_sequences(
     """
     sequences = []
     total = num_variants * len(dataset)
-    what = "videos" if num_variants == 1 else f"variants of {len(dataset)} videos"
+    videos = counted(len(dataset), "video")
+    what = videos if num_variants == 1 else f"{counted(total, 'variant')} of {videos}"
     for position in range(total):
         video = read_sequence(dataset, position)
         parts = range(0, len(video.windows), CLIPS_AT_ONCE)
         clips = (to_video(video.windows[first : first + CLIPS_AT_ONCE]).to(device) for first in parts)
         tokens = torch.cat([encoder(part).tokens() for part in clips])
         sequences.append(TokenSequence(tokens.float().cpu(), video.source.label))
-        tell(f"encoded {len(sequences)} of {total} {what}")
+        tell(f"encoded {len(sequences)} of {what}")
     return sequences
 
 

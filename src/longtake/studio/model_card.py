@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from html import escape
 
+from longtake.core.wording import counted
 from longtake.studio.shelf import Model
 
 RELATIVE_LINK = re.compile(r"(!?)\[(?P<text>[^\]]*)\]\((?!https?://)[^)]*\)")
@@ -15,8 +16,8 @@ def card(model: Model) -> str:
     classes = model.index.get("classes") or ()
     facts = [
         model.family,
-        f"trained on {model.span} frames ({model.span / model.fps:.1f} s at {model.fps:g} fps)",
-        *([f"{len(classes)} classes: {', '.join(classes)}"] if 0 < len(classes) <= 8 else []),
+        f"trained on {counted(model.span, 'frame')} ({model.span / model.fps:.1f} s at {model.fps:g} fps)",
+        *([f"{counted(len(classes), 'class')}: {', '.join(classes)}"] if 0 < len(classes) <= 8 else []),
         *([f"{len(classes)} classes"] if len(classes) > 8 else []),
         f"{model.size() / 1e6:.1f} MB",
     ]

@@ -7,6 +7,7 @@ import io
 from html import escape
 from typing import TYPE_CHECKING
 
+from longtake.core.wording import counted
 from longtake.studio.generation import Made, Progress
 
 if TYPE_CHECKING:
@@ -64,12 +65,11 @@ def bar(progress: Progress) -> str:
     percent = 100 * progress.done / max(1, progress.total)
     text = PHASES[progress.phase] + " ..."
     if progress.phase == "making" and progress.seconds_left is None:
-        text = f"Making the first of {count(progress.total)} ..."
+        text = f"Making the first of {counted(progress.total, 'frame')} ..."
     elif progress.seconds_left is not None:
         rate = progress.done / max(progress.seconds, 1e-9)
-        text = (
-            f"{progress.done} of {count(progress.total)} · {rate:.3g} frames/s · {duration(progress.seconds_left)} left"
-        )
+        done = f"{progress.done} of {counted(progress.total, 'frame')}"
+        text = f"{done} · {rate:.3g} frames/s · {duration(progress.seconds_left)} left"
     waiting = "" if progress.done else " waiting"
     return (
         f'<div class="bar{waiting}" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
@@ -84,7 +84,7 @@ def summary(made: Made) -> str:
     if request.length < request.num_frames:
         part = f"frames {request.start} to {request.stop - 1} of {request.num_frames}, "
     facts = [
-        f"{part}{count(request.length)}",
+        f"{part}{counted(request.length, 'frame')}",
         f"{request.length / made.fps:.1f} s at {made.fps:g} fps",
         f"{made.size[1]}x{made.size[0]}",
         f"made in {duration(made.seconds)}",
@@ -110,11 +110,6 @@ def mistake(message: str) -> str:
 def quiet(text: str) -> str:
     """Return a line that only says how things are."""
     return f'<p class="quiet">{escape(text)}</p>'
-
-
-def count(num_frames: int) -> str:
-    """Return a number of frames in words."""
-    return "1 frame" if num_frames == 1 else f"{num_frames} frames"
 
 
 def duration(seconds: float) -> str:

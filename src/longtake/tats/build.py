@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from longtake.core.errors import UserError
+from longtake.core.wording import counted
 from longtake.data.config import ClipConfig
 from longtake.data.index import VideoIndex
 from longtake.data.sets.stft import spectra_path
@@ -147,7 +148,9 @@ def load_stft_vqgan(folder: str | None) -> TatsVQGAN:
         )
     model = TatsVQGAN.from_pretrained(folder)
     if model.config.in_channels != 1:
-        raise UserError(f"the VQGAN in {folder} is one of videos: it has {model.config.in_channels} channels, not 1")
+        raise UserError(
+            f"the VQGAN in {folder} is one of videos: it has {counted(model.config.in_channels, 'channel')}, not 1"
+        )
     return model
 
 
@@ -156,7 +159,7 @@ def check_sound(index: VideoIndex) -> None:
     silent = [entry.path for entry in index.entries if not spectra_path(entry.path).is_file()]
     if silent:
         raise UserError(
-            f"{len(silent)} of {len(index.entries)} videos have no spectra of their sound, such as {silent[0]} "
+            f"no spectra of the sound of {len(silent)} of {counted(len(index.entries), 'video')}, such as {silent[0]} "
             f"({spectra_path(silent[0]).name}): longtake data prepare audioset-drum writes them"
         )
 

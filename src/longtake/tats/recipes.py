@@ -97,7 +97,7 @@ def tats_sky_128() -> TatsRecipe:
 
     Data: Sky Time-lapse, its training videos as one folder. Needs the extra `perceptual`. The authors trained on 8
     GPUs: 96 clips per VQGAN step, 24 per transformer step; batch sizes here are per process.
-    Command: torchrun --nproc_per_node 8 -m longtake train tats_sky_128 --data sky --out runs/sky
+    Command: torchrun --nproc_per_node 8 -m longtake train tats_sky_128 --data sky/train --out runs/sky
     """
     return TatsRecipe(
         vqgan=VQGANConfig(steps=300_000, batch_size=2, accumulation=6, checkpoint_every=2000, sample_every=2000),
@@ -109,7 +109,7 @@ def tats_sky_128_hierarchical() -> TatsRecipe:
     """Skies at 128x128 in 1024 frames and more: the paper's TATS-hierarchical, sparse and interpolation transformer.
 
     As tats_sky_128, for videos of at least 64 frames.
-    Command: torchrun --nproc_per_node 8 -m longtake train tats_sky_128_hierarchical --data sky --out runs/sky
+    Command: torchrun --nproc_per_node 8 -m longtake train tats_sky_128_hierarchical --data sky/train --out runs/sky
     """
     return hierarchical(tats_sky_128())
 
@@ -119,7 +119,7 @@ def tats_ucf_128() -> TatsRecipe:
 
     Data: the 9,537 videos of UCF-101's first training split, one folder per class. Needs the extra `perceptual`.
     The authors report 10 days on 8 GPUs.
-    Command: torchrun --nproc_per_node 8 -m longtake train tats_ucf_128 --data ucf101 --out runs/ucf
+    Command: torchrun --nproc_per_node 8 -m longtake train tats_ucf_128 --data ucf101/train --out runs/ucf
     """
     return replace(tats_sky_128(), condition="label")
 
@@ -127,7 +127,7 @@ def tats_ucf_128() -> TatsRecipe:
 def tats_ucf_128_hierarchical() -> TatsRecipe:
     """Class-conditional actions at 128x128, long: the paper's TATS-hierarchical on UCF-101. As tats_ucf_128.
 
-    Command: torchrun --nproc_per_node 8 -m longtake train tats_ucf_128_hierarchical --data ucf101 --out runs/ucf
+    Command: torchrun --nproc_per_node 8 -m longtake train tats_ucf_128_hierarchical --data ucf101/train --out runs/ucf
     """
     return hierarchical(tats_ucf_128())
 
@@ -136,7 +136,7 @@ def tats_taichi_128() -> TatsRecipe:
     """Unconditional Tai-Chi at 128x128, every fourth frame: the paper's TATS-base on TaiChi-HD.
 
     Data: TaiChi-HD, its training videos as one folder. Needs the extra `perceptual`.
-    Command: torchrun --nproc_per_node 8 -m longtake train tats_taichi_128 --data taichi --out runs/taichi
+    Command: torchrun --nproc_per_node 8 -m longtake train tats_taichi_128 --data taichi/train --out runs/taichi
     """
     return replace(tats_sky_128(), sample_step=4)
 
@@ -144,7 +144,8 @@ def tats_taichi_128() -> TatsRecipe:
 def tats_taichi_128_hierarchical() -> TatsRecipe:
     """Tai-Chi at 128x128, every fourth frame, long: the paper's TATS-hierarchical. As tats_taichi_128.
 
-    Command: torchrun --nproc_per_node 8 -m longtake train tats_taichi_128_hierarchical --data taichi --out runs/taichi
+    Command: torchrun --nproc_per_node 8 -m longtake train tats_taichi_128_hierarchical --data taichi/train
+        --out runs/taichi
     """
     return hierarchical(tats_taichi_128())
 
@@ -183,9 +184,9 @@ def tats_drum_stft() -> SpectrogramRecipe:
 def tats_mugen_256() -> TatsRecipe:
     """Captioned games at 256x256: the paper's TATS on MUGEN.
 
-    Data: rendered MUGEN videos with captions.json. Needs the extra `perceptual`. Codes are 16 pixels apart here, so
+    Data: as longtake data prepare mugen writes it. Needs the extra `perceptual`. Codes are 16 pixels apart here, so
     that a clip keeps its 4x16x16 codes. The authors' captions are CLIP's ids: --conditioning.clip-tokenizer FOLDER.
-    Command: torchrun --nproc_per_node 8 -m longtake train tats_mugen_256 --data mugen --out runs/mugen
+    Command: torchrun --nproc_per_node 8 -m longtake train tats_mugen_256 --data mugen/train --out runs/mugen
     """
     recipe = tats_sky_128()
     return replace(recipe, size=256, condition="caption", vqgan=replace(recipe.vqgan, downsample=(4, 16, 16)))

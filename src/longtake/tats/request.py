@@ -14,6 +14,7 @@ from torch import Tensor
 
 from longtake.core.errors import UserError, choose_one_of
 from longtake.core.randomness import generator
+from longtake.core.wording import counted
 from longtake.nn.checks import check_at_least, check_key, class_index
 from longtake.tats.sampling import DRAW_LABEL
 from longtake.tats.sound import read_sound
@@ -97,7 +98,9 @@ def check_story(story: Story, num_frames: int) -> None:
     if not frames or frames[0] != 0 or sorted(set(frames)) != frames:
         raise UserError(f"the parts of a story begin at frames {frames}; they must rise from 0")
     if frames[-1] >= num_frames:
-        raise UserError(f"a part of the story begins at frame {frames[-1]}, but the video has {num_frames} frames")
+        raise UserError(
+            f"a part of the story begins at frame {frames[-1]}, but the video has {counted(num_frames, 'frame')}"
+        )
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from rich.console import Console
 from longtake.core.device import is_native
 from longtake.core.errors import UserError
 from longtake.core.files import atomic_path
+from longtake.core.wording import are, counted
 from longtake.training.checkpoint import (
     Checkpoint,
     Identity,
@@ -97,8 +98,9 @@ class StageRun:
             self.reporter.message(f"warning: {problem}")
         if checkpoint and checkpoint.world_size != self.state.num_processes:
             self.reporter.message(
-                f"warning: {checkpoint.path} was trained by {checkpoint.world_size} processes, now there are "
-                f"{self.state.num_processes}: batches come in another order than without the interruption"
+                f"warning: {checkpoint.path} was trained by {counted(checkpoint.world_size, 'process')}, now there "
+                f"{are(self.state.num_processes)} {self.state.num_processes}: batches come in another order "
+                "than without the interruption"
             )
         return checkpoint
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from longtake.core.device import find_device
 from longtake.core.errors import UserError
+from longtake.core.wording import are, counted
 
 T = TypeVar("T")
 
@@ -76,8 +77,8 @@ def check_world_size(state: PartialState) -> None:
     announced = _announced_world_size()
     if announced != state.num_processes:
         raise UserError(
-            f"the launcher announces {announced} processes (WORLD_SIZE) but {state.num_processes} work together: "
-            "start them with `torchrun --nproc_per_node N`"
+            f"the launcher announces {counted(announced, 'process')} (WORLD_SIZE), but there "
+            f"{are(state.num_processes)} {state.num_processes}: start them with `torchrun --nproc_per_node N`"
         )
 
 

@@ -5,7 +5,7 @@ from longtake.video.damage import count_damaged
 from longtake.video.info import UNKNOWN_FPS, VIDEO_SUFFIXES, VideoError, VideoInfo, is_video
 from longtake.video.reader import VideoReader, probe, read_video
 from longtake.video.sheet_rows import SheetRows
-from longtake.video.writer import WRITABLE_SUFFIXES, VideoWriter, open_writer, write_video
+from longtake.video.writer import WRITABLE_SUFFIXES, VideoWriter, check_rate, open_writer, write_video
 
 __all__ = [
     "UNKNOWN_FPS",
@@ -16,6 +16,7 @@ __all__ = [
     "VideoInfo",
     "VideoReader",
     "VideoWriter",
+    "check_rate",
     "contact_sheet",
     "count_damaged",
     "is_video",

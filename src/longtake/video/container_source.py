@@ -12,6 +12,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from jaxtyping import UInt8
 
+from longtake.core.wording import counted
 from longtake.video.info import VideoError, VideoInfo
 from longtake.video.packet_index import PacketIndex, decode_packet, open_container, packet_index, packets_of
 
@@ -58,8 +59,8 @@ class ContainerSource:
                 continue
             if frame is None:
                 raise VideoError(
-                    f"{self.path}: frame {wanted[position]} is wanted, but only {self.info.num_frames} frames "
-                    f"can be decoded{self._promise()}"
+                    f"{self.path}: frame {wanted[position]} is wanted, but only "
+                    f"{counted(self.info.num_frames, 'frame')} can be decoded{self._promise()}"
                 )
             yield frame
             position += 1

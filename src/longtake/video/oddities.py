@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from longtake.core.wording import counted
+
 # FFmpeg's name of the container that belongs to each suffix.
 _CONTAINERS = {
     ".mp4": "mov,mp4,m4a,3gp,3g2,mj2",
@@ -69,7 +71,9 @@ def find_frame_oddities(
     """
     found = []
     if announced_frames is not None and announced_frames > num_frames:
-        found.append(f"{num_frames} frames where its header announces {announced_frames}: cut short or damaged")
+        found.append(
+            f"{counted(num_frames, 'frame')} where its header announces {announced_frames}: cut short or damaged"
+        )
     if not is_ordered:
         found.append("its time stamps are out of order")
     if not is_oriented:

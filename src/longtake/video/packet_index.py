@@ -21,6 +21,7 @@ import av
 import numpy as np
 from av.stream import Disposition
 
+from longtake.core.wording import counted
 from longtake.video.info import UNKNOWN_FPS, VideoError, VideoInfo, open_failure
 from longtake.video.oddities import describe_contents, find_file_oddities, find_frame_oddities
 from longtake.video.orientation import Orientation, orientation_of
@@ -168,7 +169,9 @@ def _remembered_index(path: Path, decode: bool, size: int, mtime_ns: int) -> Pac
         num_indexed = len(stream.index_entries)  # as the file has it: demuxing adds to it
         packets, decoded = _scan(container, stream, decode=decode)
         if not decoded:
-            raise VideoError(f"{path}: no frame could be decoded ({len(packets)} packets of {_codec(stream)})")
+            raise VideoError(
+                f"{path}: no frame could be decoded ({counted(len(packets), 'packet')} of {_codec(stream)})"
+            )
         first = decoded[0]
         if decode:
             stamps = _increasing([frame.pts for frame in decoded])

@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 
 from longtake.core.errors import UserError
 from longtake.core.files import atomic_path
+from longtake.core.wording import counted
 from longtake.video.array_sink import ArraySink
 from longtake.video.codec_sink import GifSink, Mp4Sink, WebmSink
 from longtake.video.info import VideoError
@@ -23,8 +24,8 @@ from longtake.video.png_sink import PNG_FRAME_NAME, PngFolderSink
 WRITABLE_SUFFIXES = (".mp4", ".webm", ".gif", ".npy")
 """File formats of the writer; a path without suffix becomes a folder of png frames."""
 
-_MAX_FPS = 1000.0
-_MAX_GIF_FPS = 50.0  # delays are whole hundredths of a second, and browsers slow down what is under two
+_FPS = (0.001, 1000.0)  # what fractions with denominators up to 1001, as files have them, can say
+_GIF_FPS = (100 / 65535, 50.0)  # delays are hundredths of a second in 16 bits, and browsers slow down what is under two
 
 
 class _Sink(Protocol):
@@ -86,7 +87,8 @@ class VideoWriter:
                 raise UserError(f"{self.path}: no frames were written")
             if self._num_videos and self.num_frames % self._num_videos:
                 raise VideoError(
-                    f"{self.path}: {self.num_frames} frames are not {self._num_videos} videos of one length"
+                    f"{self.path}: {counted(self.num_frames, 'frame')} do not make "
+                    f"{counted(self._num_videos, 'video')} of one length"
                 )
             with self._named_failures():
                 sink.finish()
@@ -116,17 +118,22 @@ def write_video(path: Path, frames: UInt8[np.ndarray, "t h w 3"], fps: float) ->
         writer.write(frames)
 
 
+def check_rate(path: Path, fps: float) -> None:
+    """Raise `UserError` for a rate in frames per second that a file of this suffix cannot hold."""
+    lowest, highest = _GIF_FPS if path.suffix.lower() == ".gif" else _FPS
+    if not lowest <= fps <= highest:
+        raise UserError(f"{path}: {fps:g} frames per second (allowed: {lowest:g} to {highest:g})")
+
+
 def _choose_sink(path: Path, fps: float, num_videos: int | None) -> Callable[[Path], _Sink]:
     suffix = path.suffix.lower()
     if suffix not in ("", *WRITABLE_SUFFIXES):
         raise UserError(
             f"{path}: cannot write {suffix} (known: {', '.join(WRITABLE_SUFFIXES)}, or no suffix for a folder of png)"
         )
-    highest = _MAX_GIF_FPS if suffix == ".gif" else _MAX_FPS
-    if not 0 < fps <= highest:
-        raise UserError(f"{path}: {fps:g} frames per second (allowed: above 0, up to {highest:g})")
+    check_rate(path, fps)
     if num_videos is not None and (suffix != ".npy" or num_videos < 1):
-        raise UserError(f"{path}: {num_videos} videos in one file (only .npy holds several, at least 1)")
+        raise UserError(f"{path}: {counted(num_videos, 'video')} in one file (only .npy holds several, at least 1)")
     _check_place(path, suffix)
     if suffix == ".npy":
         return lambda partial: ArraySink(partial, num_videos)

@@ -138,7 +138,7 @@ def test_pairs_are_videos_of_one_name(tmp_path, network):
         np.testing.assert_allclose(report.curve(name).details["std_over_videos"], expected.std(axis=0))
         assert report.number(f"{name}_mean").value == pytest.approx(expected.mean())
         assert report.number(f"{name}_mean").conditions["fake"]["n"] == 3
-    assert "psnr and ssim: 0 real and 1 fake videos have no partner and are left out" in report.notes
+    assert "psnr and ssim: 0 real and 1 fake without a partner, left out" in report.notes
     assert not any("first 5 frames" in note for note in report.notes)
     write_video(tmp_path / "real" / "z.npy", moving_bars(2, 9), 25)
     write_video(tmp_path / "fake" / "other.npy", moving_bars(2, 12), 25)  # has no part in the lengths

@@ -64,7 +64,7 @@ def test_pairs_with_a_video_that_breaks_and_folders_of_nothing_else(tmp_path):
     report = evaluate(real, fake, EvaluationConfig(metrics=("psnr",), resamples=0))
     assert report.number("psnr_mean").conditions["fake"]["n"] == 3
     write_broken(tmp_path / "nothing" / "else")
-    with pytest.raises(UserError, match=r"none of 1 videos can be read, such as else: frame 1\.jpg"):
+    with pytest.raises(UserError, match=r"none of 1 video can be read, such as else: frame 1\.jpg"):
         evaluate(real, tmp_path / "nothing", EvaluationConfig(metrics=("flickering",)))
 
 
@@ -107,7 +107,7 @@ def test_videos_of_another_size_than_the_protocol_measures_are_noted(folders, tm
     [
         ("mixed", {}, r"16 clips and .*mixed 5 .*, .*--count 5\), or ask for it \(--allow-unequal\)"),
         ("mixed", {"count": 6}, r"gives only 5 clips \(of 8 videos: 3 of fewer than 4 frames\)"),
-        ("mixed", {"frames": 10}, "all 8 videos are too short: 10 frames are needed, the longest has 9"),
+        ("mixed", {"frames": 10}, "none of 8 videos is long enough: 10 frames are needed, the longest has 9"),
         ("b", {"count": 17}, "count is 17, but .* gives only 16 clips"),
         ("b", {"frames": 1}, "toy takes clips of at least 2 frames, not 1"),
         ("b", {"frames": 8, "metrics": ("segments",)}, "segments cannot be computed: .* has 12 frames, and 2 segments"),
@@ -151,7 +151,7 @@ def test_what_was_not_asked_for_and_cannot_be_computed_is_named(tmp_path, networ
 def test_clip_lengths_of_one_long_video_are_refused_in_one_line(tmp_path, network):
     folder = write_bars(tmp_path / "videos", range(3), num_frames=16)
     write_bars(folder, range(3, 4), num_frames=128)
-    with pytest.raises(UserError, match=r"videos has 1 videos of 128 frames or more, at least 2 are needed"):
+    with pytest.raises(UserError, match=r"videos has 1 video of 128 frames or more, at least 2 are needed"):
         evaluate(folder, folder, replace(QUICK, metrics=("clip_lengths",)), network=network)
 
 

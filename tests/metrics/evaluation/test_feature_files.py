@@ -104,7 +104,7 @@ def test_small_splits_and_short_lines_are_noted(save):
         ).notes
 
     found = notes(15, "styleganv")
-    assert any("inception score in 10 splits of 1 clips" in note and "there are 4 classes" in note for note in found)
+    assert any("inception score in 10 splits of 1 clip:" in note and "there are 4 classes" in note for note in found)
     assert any("frechet_infinite starts at N = 3 samples for D = 3 features" in note for note in found)
     found = notes(40, "styleganv")
     assert not any("inception score" in note or "frechet_infinite" in note for note in found)

@@ -23,8 +23,8 @@ class PrepareOptions:
     """Height and width in pixels: centre square crop, then bicubic resize with antialiasing. Even, as H.264 needs."""
 
     def __post_init__(self) -> None:
-        if self.fps is not None and not 0 < self.fps <= 1000:
-            raise UserError(f"fps is {self.fps:g}; it must be above 0 and at most 1000")
+        if self.fps is not None and not 0.001 <= self.fps <= 1000:  # what video files hold
+            raise UserError(f"fps is {self.fps:g}; it must be from 0.001 to 1000")
         if self.margin < 0:
             raise UserError(f"margin is {self.margin}; it must be at least 0")
         if self.size is not None and (self.size < 2 or self.size % 2):

@@ -14,6 +14,7 @@ from jaxtyping import Int
 from longtake.core.errors import UserError
 from longtake.core.files import printable
 from longtake.core.randomness import derive_seed
+from longtake.core.wording import are, counted
 from longtake.metrics.evaluation.protocols import Start
 from longtake.metrics.evaluation.videos import LeftOut, VideoFolder
 from longtake.video import VideoInfo
@@ -101,15 +102,18 @@ def usable_videos(folder: VideoFolder, rule: ClipRule) -> tuple[list[VideoInfo],
     needed = max(rule.span, rule.shortest)
     usable = [video for video in folder.videos if video.num_frames >= needed]
     too_short = tuple(
-        LeftOut(printable(folder.name(video)), f"too short: {video.num_frames} frames, {needed} are needed")
+        LeftOut(
+            printable(folder.name(video)),
+            f"too short: {counted(video.num_frames, 'frame')}, {needed} {are(needed)} needed",
+        )
         for video in folder.videos
         if video.num_frames < needed
     )
     if not usable:
         longest = max(video.num_frames for video in folder.videos)
         raise UserError(
-            f"{folder.root}: all {len(folder.videos)} videos are too short: {needed} frames are needed, "
-            f"the longest has {longest}"
+            f"{folder.root}: none of {counted(len(folder.videos), 'video')} is long enough: {needed} frames are "
+            f"needed, the longest has {longest}"
         )
     return usable, too_short
 

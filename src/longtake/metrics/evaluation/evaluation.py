@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from longtake.core.errors import UserError
+from longtake.core.wording import counted
 from longtake.metrics.evaluation.clip_list import ClipList, ClipRule, draw_clips
 from longtake.metrics.evaluation.comparison import Comparison
 from longtake.metrics.evaluation.config import EvaluationConfig
@@ -18,7 +19,7 @@ from longtake.metrics.evaluation.extraction import Extractor
 from longtake.metrics.evaluation.feature_files import ARRAYS, Statistics, read_feature_file
 from longtake.metrics.evaluation.file_side import FileSide
 from longtake.metrics.evaluation.folder_side import FolderSide
-from longtake.metrics.evaluation.measures import Measure, choose_measures, possible_measures
+from longtake.metrics.evaluation.measures import Measure, check_feature_options, choose_measures, possible_measures
 from longtake.metrics.evaluation.notes import notes_of
 from longtake.metrics.evaluation.protocols import Protocol, Start
 from longtake.metrics.evaluation.report import CurveOfNumbers, Number, Report, SavedFeatures, versions
@@ -60,10 +61,11 @@ def evaluate(
     config = config or EvaluationConfig()
     protocol = config.resolved_protocol()
     measures = choose_measures(config.metrics)
-    of_videos = ("features", "weights", "frames", "stride")
+    of_videos = {name: getattr(config, name) for name in ("features", "weights", "frames", "stride")}
+    check_feature_options(measures, of_videos)
     sources = [each if isinstance(each, VideoFolder) else Path(each) for each in (real, fake)]
     if not isinstance(real, VideoFolder) and not isinstance(fake, VideoFolder):
-        check_video_options(Path(real), Path(fake), {name: getattr(config, name) for name in of_videos})
+        check_video_options(Path(real), Path(fake), of_videos)
     if not any(measure.needs_network for measure in measures.values()):
         # whole videos: none is too short, but that nothing changes in a single frame
         shortest = 2 if any("changes" in measure.either for measure in measures.values()) else 1
@@ -124,7 +126,10 @@ class Opening:
             clips = draw_clips(folder, rule, protocol.count)
             side = FolderSide(folder, rule, clips, self.workers, self.progress)
         if wanted is not None and side.count is not None and side.count < wanted:
-            raise UserError(f"count is {wanted}, but {side.name} gives only {side.count} clips{side.shortage}")
+            remedy = "add videos" if side.count < 2 else f"give --count {side.count} or less"
+            raise UserError(
+                f"count is {wanted}, but {side.name} gives only {counted(side.count, 'clip')}{side.shortage}: {remedy}"
+            )
         return side
 
     def leave_out(self, broken: Sequence[str]) -> None:

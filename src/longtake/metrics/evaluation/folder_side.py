@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Shaped
 
+from longtake.core.wording import counted
 from longtake.metrics.evaluation.clip_list import Clip, ClipList, ClipRule, draw_clips
 from longtake.metrics.evaluation.extraction import Extractor
 from longtake.metrics.evaluation.feature_cache import Output
@@ -84,11 +85,11 @@ class FolderSide(Side):
         """How many videos cannot be used, and why."""
         reasons = []
         if self.clips.left_out:
-            reasons.append(f"{len(self.clips.left_out)} of fewer than {self.rule.span} frames")
+            reasons.append(f"{len(self.clips.left_out)} of fewer than {counted(self.rule.span, 'frame')}")
         if unreadable := self.folder.left_out:
             reasons.append(f"{len(unreadable)} unreadable, such as {unreadable[0].file}: {unreadable[0].reason}")
         total = len(self.folder.videos) + len(self.folder.left_out)
-        return f" (of {total} videos: {', '.join(reasons)})" if reasons else ""
+        return f" (of {counted(total, 'video')}: {', '.join(reasons)})" if reasons else ""
 
     def lacks(self, need: Need) -> str | None:
         """Return why `need` cannot be had, or None if it can."""
@@ -98,14 +99,14 @@ class FolderSide(Side):
         if need.startswith("segment") and self.num_segments < MIN_SEGMENTS:
             shortest = min(self.videos, key=lambda video: video.num_frames)
             return (
-                f"{self.folder.name(shortest)} has {shortest.num_frames} frames, and {MIN_SEGMENTS} segments of "
-                f"{self.rule.frames} frames at stride {self.rule.stride} take "
+                f"{self.folder.name(shortest)} has {counted(shortest.num_frames, 'frame')}, and {MIN_SEGMENTS} "
+                f"segments of {counted(self.rule.frames, 'frame')} at stride {self.rule.stride} take "
                 f"{MIN_SEGMENTS * self.rule.frames * self.rule.stride}"
             )
         if need == "clip_lengths" and self.num_long < MIN_LONG:
             return (
-                f"{self.name} has {self.num_long} videos of {self.long_span} frames or more, at least {MIN_LONG} are "
-                "needed"
+                f"{self.name} has {counted(self.num_long, 'video')} of {self.long_span} frames or more, at "
+                f"least {MIN_LONG} are needed"
             )
         return None
 

@@ -8,6 +8,7 @@ from functools import partial
 from types import MappingProxyType
 
 from longtake.core.errors import UserError, choose_one_of
+from longtake.core.wording import are, counted
 from longtake.metrics.evaluation import feature_measures, video_measures
 from longtake.metrics.evaluation.comparison import Comparison
 from longtake.metrics.evaluation.feature_measures import Results
@@ -60,8 +61,7 @@ class Measure:
             if reason := side.lacks(need):
                 return reason
             if side.count is not None and side.count < fewest:
-                clips = "1 clip" if side.count == 1 else f"{side.count} clips"
-                return f"{side.name} gives {clips}, at least {fewest} are needed"
+                return f"{side.name} gives {counted(side.count, 'clip')}, at least {fewest} are needed"
         if self.either and not self._on_offer(comparison):
             return f"neither {comparison.real.name} nor {comparison.fake.name} holds videos"
         return None
@@ -126,6 +126,22 @@ def choose_measures(names: tuple[str, ...]) -> dict[str, Measure]:
     if not names:
         return {name: measure for name, measure in MEASURES.items() if measure.is_default}
     return {name: MEASURES[choose_one_of("metric", name, MEASURES)] for name in names}
+
+
+def check_feature_options(measures: Mapping[str, Measure], options: Mapping[str, object]) -> None:
+    """Raise `UserError` if one of `options`, by name, is given though no measure is made of features: it is about them.
+
+    Measures without features are of whole videos, so clips and network would be ignored.
+    """
+    if any(measure.needs_network for measure in measures.values()):
+        return
+    for name, value in options.items():
+        if value is not None:
+            option = name.replace("_", "-")
+            names = " and ".join(measures)
+            raise UserError(
+                f"--{option} is for metrics made of features, which {names} {are(len(measures))} not: leave out {name}"
+            )
 
 
 def possible_measures(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from longtake.core.wording import are, counted
 from longtake.metrics.evaluation.comparison import Comparison, names_of
 from longtake.metrics.evaluation.feature_measures import Results
 from longtake.metrics.evaluation.file_side import FileSide
@@ -37,8 +38,8 @@ def notes_of(
         notes += pair_notes(comparison, next(iter(comparison.pairs.values())).shape[1])
     if any(has_interval(result) for result in results):
         notes.append(
-            f"intervals: 95 %, {comparison.config.resamples} resamples of the videos; they hold at this number of "
-            "videos, and do not contain the bias"
+            f"intervals: 95 %, {counted(comparison.config.resamples, 'resample')} of the videos; they hold at "
+            "this number of videos, and do not contain the bias"
         )
     return notes
 
@@ -60,7 +61,8 @@ def side_notes(comparison: Comparison) -> Iterator[str]:
     for name, side in comparison.sides.items():
         if isinstance(side, FolderSide) and side.left_out:
             first = side.left_out[0]
-            yield f"{len(side.left_out)} {name} videos are left out, such as {first.file}: {first.reason}"
+            count = len(side.left_out)
+            yield f"{counted(count, f'{name} video')} {are(count)} left out, such as {first.file}: {first.reason}"
         if isinstance(side, FileSide) and comparison.protocol.trials > 1:
             yield f"{name} is a file: it is the same in all {comparison.protocol.trials} trials"
         if isinstance(side, FileSide) and not side.file.provenance:
@@ -74,7 +76,8 @@ def side_notes(comparison: Comparison) -> Iterator[str]:
                 yield f"{side.name} does not say its ddof: its covariance is taken as it is"
         if isinstance(side, FolderSide) and "segments" in side.data:
             shortest = min(video.num_frames for video in side.videos)
-            yield f"{side.num_segments} segments: as many as fit into the shortest {name} video, {shortest} frames"
+            segments, frames = counted(side.num_segments, "segment"), counted(shortest, "frame")
+            yield f"{segments}: as many as fit into the shortest {name} video, {frames}"
 
 
 def count_notes(comparison: Comparison, measures: Mapping[str, Measure]) -> Iterator[str]:
@@ -100,7 +103,7 @@ def count_notes(comparison: Comparison, measures: Mapping[str, Measure]) -> Iter
     wanted = comparison.protocol.count
     for name, count in counts.items():
         if wanted is not None and count < wanted:
-            yield f"{count} {name} clips, where {wanted} are wanted"
+            yield f"{counted(count, f'{name} clip')}, where {wanted} {are(wanted)} wanted"
 
 
 def long_clip_notes(comparison: Comparison) -> Iterator[str]:
@@ -116,8 +119,8 @@ def extrapolation_notes(comparison: Comparison) -> Iterator[str]:
     width = comparison.network("real", "fake")["feature_width"]
     if num_clips // 4 <= width:
         yield (
-            f"frechet_infinite starts at N = {num_clips // 4} samples for D = {width} features: with N <= D the bias "
-            "is no line in 1/N yet, and the value at its end is not to be trusted"
+            f"frechet_infinite starts at N = {counted(num_clips // 4, 'sample')} for D = {width} features: with "
+            "N <= D the bias is no line in 1/N yet, and the value at its end is not to be trusted"
         )
 
 
@@ -128,8 +131,8 @@ def split_notes(comparison: Comparison) -> Iterator[str]:
     fewest = num_clips // num_splits
     if fewest < num_classes:
         yield (
-            f"inception score in {num_splits} splits of {fewest} clips: none can score more than it has clips, and "
-            f"there are {num_classes} classes; compare it only at the same N"
+            f"inception score in {counted(num_splits, 'split')} of {counted(fewest, 'clip')}: none can score "
+            f"more than it has clips, and there are {num_classes} classes; compare it only at the same N"
         )
 
 
@@ -158,13 +161,13 @@ def pair_notes(comparison: Comparison, num_frames: int) -> Iterator[str]:
     longest = max(lengths[side, file] for side, files in compared.items() for file in files)
     if longest > num_frames:
         yield (
-            f"psnr and ssim: the first {num_frames} frames of every video, as many as the shortest of them has; "
-            f"the longest has {longest}"
+            f"psnr and ssim: the first {counted(num_frames, 'frame')} of every video, as many as the shortest "
+            f"of them has; the longest has {longest}"
         )
     common = names_of(comparison.real).keys() & names_of(comparison.fake).keys()
     alone = {name: len(names_of(side)) - len(common) for name, side in comparison.sides.items()}
     if any(alone.values()):
-        yield f"psnr and ssim: {alone['real']} real and {alone['fake']} fake videos have no partner and are left out"
+        yield f"psnr and ssim: {alone['real']} real and {alone['fake']} fake without a partner, left out"
 
 
 def difference_notes(comparison: Comparison) -> Iterator[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from longtake.core.errors import UserError
 from longtake.core.files import printable
+from longtake.core.wording import counted
 from longtake.metrics.evaluation.work_group import Item, Result, WorkGroup
 from longtake.video import UNKNOWN_FPS, VideoError, VideoInfo, probe
 from longtake.video.find import find_videos
@@ -87,7 +88,9 @@ def checked_folder(root: Path, videos: Sequence[VideoInfo], left_out: Sequence[L
     """Return the folder of these videos; raises `UserError` if all are left out."""
     if not videos:
         first = left_out[0]
-        raise UserError(f"{root}: none of {len(left_out)} videos can be read, such as {first.file}: {first.reason}")
+        raise UserError(
+            f"{root}: none of {counted(len(left_out), 'video')} can be read, such as {first.file}: {first.reason}"
+        )
     return VideoFolder(root, tuple(videos), tuple(left_out))
 
 
