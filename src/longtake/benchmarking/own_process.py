@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ def in_own_process(work: Callable[..., T], *arguments: Any, hear: Tell) -> T:  #
     context = multiprocessing.get_context("spawn")  # not forked: that would inherit this process's memory
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_serve, args=(work, arguments, theirs), daemon=True)
+    resource_tracker.ensure_running()  # multiprocessing's own: begun below, it would let the signal through again
     with blocked(signal.SIGINT):  # it stays so in the new process, also while that imports: the first ends it
         process.start()
     theirs.close()
