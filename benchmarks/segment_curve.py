@@ -18,7 +18,6 @@ import inspect
 import json
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-import longtake
+from longtake.benchmarking.contestant import find_contestants
+from longtake.benchmarking.samples import make_video
+from longtake.core.device import choose_device
 from longtake.core.errors import UserError, choose_one_of
 from longtake.core.files import atomic_path
 from longtake.core.wording import counted
@@ -35,7 +36,7 @@ from longtake.metrics.evaluation import plots
 from longtake.metrics.evaluation.config import EvaluationConfig
 from longtake.metrics.evaluation.evaluation import evaluate
 from longtake.metrics.evaluation.report import CurveOfNumbers
-from longtake.video import VIDEO_SUFFIXES, open_writer, probe, read_video
+from longtake.video import VIDEO_SUFFIXES, probe, read_video
 from longtake.video.find import find_videos
 
 SEGMENT = 16  # frames of a clip under protocol "longtake"
@@ -96,26 +97,25 @@ def first_clips(real: Path, count: int) -> list[np.ndarray]:
 
 
 def sample(entry: Entry, folder: Path, num_videos: int, num_frames: int, seed: int, begin: list[np.ndarray]) -> float:
-    """Write an entry's videos to `folder`; return the CPU seconds that took.
+    """Write an entry's videos to `folder`; return the CPU seconds that sampling took.
 
     `begin` are the clips that they go on from, if any. Raises `UserError` as `stream` does.
     """
-    pipe = longtake.load(entry.model)
+    (contestant,) = find_contestants([entry.model])
+    pipe = contestant.load(str(choose_device(None)))
     taken = [name for name in inspect.signature(pipe.stream).parameters if name not in SETTING]
     for option in entry.options:
         choose_one_of(f"option of {entry.name}", option, taken)
     if begin and "first_clip" not in taken:
         raise UserError(f"{entry.name} goes on from no first clip")
-    classes = pipe.config.classes or ()
-    begun = time.process_time()
+    seconds = 0.0
     for video in range(num_videos):
-        given = {"first_clip": begin[video]} if begin else {"label": video % len(classes)} if classes else {}
-        stream = pipe.stream(num_frames, video=video, seed=seed, **given, **entry.options)
-        with open_writer(folder / f"{video:03d}.npy", pipe.config.fps) as writer:
-            for chunk in stream:
-                writer.write(chunk)
+        given = {"seed": seed, "video": video, "first_clip": begin[video]} if begin else contestant.options(seed, video)
+        file = folder / f"{video:03d}.npy"
+        cost = make_video(pipe, file, num_frames, {**given, **entry.options}, tell=lambda _: None)
+        seconds += cost.cpu_seconds
         sys.stderr.write(f"{entry.name}: {video + 1} of {counted(num_videos, 'video')}\n")
-    return time.process_time() - begun
+    return seconds
 
 
 def measure(real: Path, folder: Path, features: str, seed: int, resamples: int) -> CurveOfNumbers:

@@ -34,7 +34,7 @@ def nothing_sampled(monkeypatch):
     def fail(*_):
         raise AssertionError("a model samples, though the mistake could be seen before")
 
-    monkeypatch.setattr(samples, "sample_missing", fail)
+    monkeypatch.setattr(samples, "make_videos", fail)
 
 
 def test_numbers_are_those_of_evaluate(run, real, tmp_path, network):
@@ -85,7 +85,7 @@ def test_rerun_samples_nothing_and_says_the_same(run, monkeypatch):
     def fail(*_):
         raise AssertionError("all videos are there")
 
-    monkeypatch.setattr(samples, "sample_missing", fail)
+    monkeypatch.setattr(samples, "make_videos", fail)
     run("tats", "r3")
     assert json.loads(files[0].read_text()) == before
     fewer, _ = run("tats", "r3", config=EvaluationConfig(frames=4, resamples=10, device="cpu", seed=3, count=3))
@@ -109,6 +109,35 @@ def test_table_and_picture(run, tmp_path):
     with Image.open(files[2]) as sheet:
         assert sheet.height >= 6 * 128  # two rows for each model and for the real videos
     assert "the models have different classes" in "; ".join(comparison.notes)
+
+
+@pytest.mark.parametrize("breaks_at", [1, 11])  # within most clips, and after most of them
+@pytest.mark.parametrize("place", range(9))
+def test_real_clips_of_all_rows_are_the_same_whichever_video_breaks(run, tmp_path, place, breaks_at):
+    """Leaving out a video draws the others anew: for the models and for the floor alike, without a video in both."""
+    folder = write_bars(tmp_path / "mixed", range(9), num_frames=12)
+    path = sorted(folder.rglob("*.npy"))[place]
+    path.unlink()
+    write_broken(path.with_suffix(""), first_broken=breaks_at)
+    comparison, _ = run("tats", folder=folder, config=EvaluationConfig(frames=4, resamples=0, device="cpu", count=4))
+    tats, floor = (row.report for row in comparison.rows)
+    assert tats.clip_lists["real"].trials == floor.clip_lists["real"].trials
+    real, others = ({clip.file for clip in floor.clip_lists[side].trials[0]} for side in ("real", "fake"))
+    assert not real & others
+    assert path.with_suffix("").relative_to(folder).as_posix() not in real | others
+
+
+def test_floor_shows_real_motion_at_the_rate_of_the_real_clips(run):
+    """Latte's models make every third frame of real time alone; real videos in their place are read so, too."""
+    comparison, _ = run("tats", config=EvaluationConfig("latte", frames=4, resamples=0, device="cpu", count=4))
+    sides = [(row.report.facts["real"]["stride"], row.report.facts["fake"]["stride"]) for row in comparison.rows]
+    assert sides == [(3, 1), (3, 3)]
+
+
+def test_videos_are_not_written_among_the_real_ones(real, nothing_sampled):
+    for out in (real, real / "made"):
+        with pytest.raises(UserError, match="lies in the folder of real videos"):
+            compare(["tats-weizmann"], real, out, CONFIG)
 
 
 def test_broken_real_video_is_left_out_for_all(run, real, tmp_path):

@@ -17,6 +17,9 @@ def test_names_are_as_short_as_they_can_be(tmp_path, monkeypatch):
     assert short_names(["runs/a", "runs/b/model", "c/", "r3-weizmann"]) == ["a", "b", "c", "r3-weizmann"]
     assert short_names(["runs/a", "old/a", "c"]) == ["runs-a", "old-a", f"{tmp_path.name}-c"]
     assert short_names(["."]) == [tmp_path.name]
+    monkeypatch.chdir(tmp_path / "runs" / "a")
+    assert short_names(["..", "../b"]) == ["runs", "b"]  # no folder above --out
+    monkeypatch.chdir(tmp_path)
     assert short_names(["someone/a-model"]) == ["a-model"]
 
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +38,30 @@ def test_death_is_an_error_of_the_machine():
     with pytest.raises(OSError, match="was killed, perhaps for want of memory"):
         in_own_process(toy_work.die, hear=heard.append)
     assert heard == ["still here"]
+
+
+SCRIPT = """
+import signal, toy_work
+from longtake.benchmarking.own_process import in_own_process
+signal.signal(signal.SIGINT, lambda *_: None)
+print("begun", flush=True)
+print(in_own_process(toy_work.square, 7, hear=lambda _: None)[0])
+"""
+
+
+def test_ctrl_c_is_for_the_first_process_alone_also_while_the_second_imports():
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT],
+        cwd=Path(__file__).parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout.readline() == "begun\n"
+    time.sleep(0.5)  # importing torch takes longer
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    assert process.communicate(timeout=60) == ("49\n", "")
 
 
 def test_peak_memory_is_the_childs_own():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
@@ -19,7 +20,8 @@ from longtake import models
 from longtake.studio import form, model_card, preview, style
 from longtake.studio.app import serve
 from longtake.studio.form import CONTROLS
-from longtake.studio.make_tab import length_text
+from longtake.studio.generation import Workshop
+from longtake.studio.make_tab import MakeTab, length_text
 from longtake.studio.shelf import Shelf
 from longtake.video import read_video
 
@@ -110,10 +112,33 @@ def test_models_are_compared(client, address):
 def test_the_page_asks_nobody_else(address):
     """Neither its text nor its style names another server; the browser's own requests were looked at by hand."""
     text = urlopen(address).read().decode()
+    assert "default-src 'self'" in text.replace("\\u0027", "'")  # nor may a model's README
     assert not re.findall(r'(?:src|href)="(?:https?:)?//(?!127)[^"]+"', text)
     assert "url(" not in style.CSS
     theme = urlopen(f"{address}theme.css").read().decode()
     assert set(re.findall(r"https?://([^/]*)", theme)) <= {"www.w3.org"}  # the name of SVG
+
+
+def test_a_page_that_nobody_uses_takes_next_to_nothing(client):
+    before, time_then = time.process_time(), time.monotonic()
+    time.sleep(3)
+    assert (time.process_time() - before) / (time.monotonic() - time_then) < 0.025  # gradio's own pace takes 0.07
+
+
+def test_other_files_are_not_served(address, tmp_path):
+    secret = tmp_path / "secret.txt"
+    secret.write_text("x")
+    for path in (secret, "/etc/passwd", "../../etc/passwd", "%2e%2e/%2e%2e/etc/passwd", Path(__file__).name):
+        with pytest.raises(HTTPError) as refused:
+            urlopen(f"{address}gradio_api/file={path}")
+        assert refused.value.code == 403
+
+
+def test_a_video_of_one_frame_can_be_asked_for(shelf):
+    """On the way to 16 there is a 1, and gradio refuses a slider from 1 to 1."""
+    _, start, stop = MakeTab(Workshop(shelf, Path())).measure("glober", 1, 0, 64)
+    assert (start["maximum"], start["value"], stop["value"]) == (1, 0, 1)
+    assert stop["maximum"] > 1
 
 
 def test_its_files_go_when_it_ends(shelf, monkeypatch, tmp_path):

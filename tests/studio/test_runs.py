@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,8 +62,42 @@ def test_a_run_is_read_while_it_goes_on(run):
 def test_a_value_that_was_not_finite_is_left_out(run):
     with run.metrics.open("a") as file:
         file.write('\n{"stage": "gpt", "step": 40, "time": 1, "train/loss_gpt": null}\n')
-    gpt = next(stage for stage in read_run(run.path).stages if stage.name == "gpt")
+        file.write('{"stage": "gpt", "step": 50, "time": 1, "train/loss_gpt": NaN}\n')
+        file.write('{"stage": "gpt", "step": 60, "time": 1, "train/loss_gpt": Infinity}\n')
+    state = read_run(run.path)
+    gpt = next(stage for stage in state.stages if stage.name == "gpt")
     assert gpt.curves["train/loss_gpt"][-1] == (30, 30.0)
+    assert run_page.curves(state, everything=True).count("<svg") == 3
+
+
+def test_lines_that_are_no_records_are_passed_over(run):
+    before = read_run(run.path)
+    with run.metrics.open("ab") as file:
+        file.write(
+            b'\n\xff\xfe\n{"stage": ["gpt"], "step": 1, "time": 2}\n{"stage": "gpt", "step": "1", "time": "2"}\n[]\n'
+        )
+    assert read_run(run.path).stages == before.stages
+
+
+def test_a_checkpoint_that_goes_while_it_is_looked_at(run, monkeypatch):
+    folder = run.checkpoints("gpt") / "step-00000010"
+    folder.mkdir()
+    stat = Path.stat
+
+    def gone(path, **options):
+        if path == folder:
+            raise FileNotFoundError(path)
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", gone)
+    assert [checkpoint.step for checkpoint in read_run(run.path).checkpoints] == [20]
+
+
+@pytest.mark.parametrize("text", ["[1]", '{"settings": []}'])
+def test_settings_that_are_none(run, text):
+    run.config.write_text(text)
+    with pytest.raises(UserError, match="holds no settings of a training"):
+        read_run(run.path)
 
 
 def test_the_page_of_a_run(run):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import longtake
@@ -19,6 +19,7 @@ from longtake.core.wording import counted
 from longtake.metrics.evaluation.config import EvaluationConfig
 from longtake.metrics.evaluation.evaluation import device_of_process, evaluate, no_progress
 from longtake.metrics.evaluation.videos import Progress, VideoFolder
+from longtake.metrics.evaluation.work_group import work_group
 from longtake.metrics.networks.features import FeatureNetwork, load_features
 
 
@@ -45,45 +46,81 @@ def compare(
 
     Returns the comparison and the files that were written. Each model samples in a process of its own (see
     `in_own_process`), so that its memory is its own; all that can be checked is checked before the first one does.
+    Under `torchrun` the processes share the videos, the features and the reading; the first writes the files, and all
+    return the same.
 
     Raises `UserError` for models that are not there, damaged, or cannot make these videos, for real videos that are
-    too few or too short, for missing weights of the feature network, and for an `out` that holds other videos.
+    too few or too short, for missing weights of the feature network, and for an `out` that holds other videos or lies
+    among the real ones.
     """
     config = config or EvaluationConfig()
+    out, real = Path(out), Path(real)
+    check_apart(out, real)
     contestants = find_contestants(given)
     num_frames = min(each.span for each in contestants) if num_frames is None else num_frames
     check_length(num_frames, config)
     device = choose_device(config.device)
-    real_videos = RealVideos.open(Path(real), config, progress)
-    config = replace(config, count=real_videos.check_count(config.count))
-    assert config.count is not None
+    with work_group() as workers:
+        real_videos = RealVideos.open(real, config, progress)
+        count = real_videos.check_count(config.count)
+        config = replace(config, count=count)
+        network = load_network(config)  # says what is missing in a moment; loading the models takes longer
+        settings = SampleSettings("", num_frames, config.seed, str(device), longtake.__version__)
+        entrants = workers.on_first(lambda: enter(contestants, out, settings, count, progress))
+        real_videos = real_videos.checked(config, network, progress)
+        floor, notes = real_videos.floor(config, network, progress)
 
-    network = load_network(config)  # says what is missing in a moment; loading the models takes longer
-    settings = SampleSettings("", num_frames, config.seed, str(device), longtake.__version__)
-    samples, parameters, rates = [], [], []
+        samples = [
+            complete(contestant, entrant.samples, count, workers, progress)
+            for contestant, entrant in zip(contestants, entrants, strict=True)
+        ]
+        rows = []
+        for contestant, entrant, made in zip(contestants, entrants, samples, strict=True):
+            fake = VideoFolder(made.folder, made.infos(count), ())
+            report = evaluate(real_videos.folder, fake, config, network=network, progress=progress)
+            rows.append(Row(contestant.name, report, contestant, entrant.parameters, entrant.fps, made))
+        rows += [Row(FLOOR, floor)] if floor is not None else []
+        notes = [*class_notes(contestants, count), *notes, *shared_notes(rows)]
+        machine = machine_facts(device, workers.size)
+        comparison = Comparison(out, real_videos, config, num_frames, rows, notes, machine)
+        return comparison, workers.on_first(lambda: write_files(comparison))
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """What is found of a model that can make the videos, before it does.
+
+    Attributes:
+        parameters: weights of all networks in its pipeline.
+        fps: frames per second of its videos.
+        samples: its videos, those of an earlier call.
+    """
+
+    parameters: int
+    fps: float
+    samples: Samples
+
+
+def enter(
+    contestants: Sequence[Contestant], out: Path, settings: SampleSettings, count: int, progress: Progress
+) -> list[Entrant]:
+    """Load every model and check that it can make the videos, and that its folder is free for them."""
+    entrants = []
     for done, contestant in enumerate(contestants):
         progress("checking the models", done, len(contestants))
         pipe = contestant.load("cpu")
-        contestant.check(pipe, config.seed, config.count, num_frames)
-        parameters.append(num_parameters(pipe))
-        rates.append(pipe.config.fps)
+        contestant.check(pipe, settings.seed, count, settings.frames)
         own = replace(settings, model_sha256=contestant.sha256())
-        samples.append(Samples.open(Path(out) / contestant.name, own))
+        samples = Samples.open(out / contestant.name, own)
+        entrants.append(Entrant(num_parameters(pipe), pipe.config.fps, samples))
         del pipe  # they need not fit into memory together
-    floor, notes = real_videos.floor(config, network, progress)
+    return entrants
 
-    for number, contestant in enumerate(contestants):
-        samples[number] = sample(contestant, samples[number], config.count, progress)
-    rows = []
-    for number, contestant in enumerate(contestants):
-        infos = samples[number].infos(config.count)
-        fake = VideoFolder(samples[number].folder, infos, ())
-        report = evaluate(real_videos.folder, fake, config, network=network, progress=progress)
-        rows.append(Row(contestant.name, report, contestant, parameters[number], rates[number], samples[number]))
-    rows += [Row(FLOOR, floor)] if floor is not None else []
-    notes = [*class_notes(contestants, config.count), *notes, *shared_notes(rows)]
-    comparison = Comparison(Path(out), real_videos, config, num_frames, rows, notes, machine_facts(device))
-    return comparison, write_files(comparison)
+
+def check_apart(out: Path, real: Path) -> None:
+    """Raise `UserError` if the videos would be written among the real ones, and be taken for such ever after."""
+    if out.resolve().is_relative_to(real.resolve()):
+        raise UserError(f"{out} lies in the folder of real videos, {real}: choose another --out")
 
 
 def check_length(num_frames: int, config: EvaluationConfig) -> None:
@@ -105,16 +142,3 @@ def load_network(config: EvaluationConfig) -> FeatureNetwork:
         trust=config.trust,
         device=device_of_process(config.device),
     )
-
-
-def sample(contestant: Contestant, samples: Samples, count: int, progress: Progress) -> Samples:
-    """Complete a model's videos, with the frames as progress."""
-    total = samples.settings.frames * count
-    done = total - samples.settings.frames * len(samples.missing(count))
-
-    def hear(num_new: int) -> None:
-        nonlocal done
-        done += num_new
-        progress(f"{contestant.name}: sampling", done, total)
-
-    return complete(contestant, samples, count, hear)

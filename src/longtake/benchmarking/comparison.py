@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from longtake.benchmarking.contestant import Contestant
+from longtake.benchmarking.cost import highest_peaks
 from longtake.benchmarking.real_videos import RealVideos
-from longtake.benchmarking.samples import Samples
+from longtake.benchmarking.samples import Facts, Samples
 from longtake.core.wording import counted
 from longtake.metrics.evaluation.config import EvaluationConfig
 from longtake.metrics.evaluation.report import Report, versions
@@ -37,8 +38,8 @@ class Row:
     fps: float | None = None
     samples: Samples | None = None
 
-    def costs(self) -> dict[int, dict[str, Any]]:
-        """Return file, label and cost of the videos that took part; an earlier call may have made more."""
+    def costs(self) -> dict[int, Facts]:
+        """Return the facts of the videos that took part; an earlier call may have made more."""
         if self.samples is None:
             return {}
         return {number: self.samples.videos[number] for number in range(self.report.facts["fake"]["n"])}
@@ -56,7 +57,7 @@ class Row:
                 "classes": list(self.contestant.classes),
                 "fps": self.fps,
                 "settings": asdict(self.samples.settings),
-                "memory_bytes": self.samples.memory,
+                "memory_bytes": highest_peaks(self.costs().values()),
                 "videos": self.costs(),
             }
         return facts | {"report": self.report.to_json()}

@@ -36,7 +36,7 @@ def write_sheet(path: Path, comparison: Comparison) -> None:
             continue
         for number, video in list(row.costs().items())[:VIDEOS_PER_ROW_NAME]:
             titles.append(f"{row.name} {video['label'] or number}")
-            rows.append(spread_frames(row.samples.folder / video["file"]))
+            rows.append(spread_frames(row.samples.file(number)))
     size = max(max(frames.shape[1:3]) for frames in rows)
     folder = comparison.real.folder
     for clip in comparison.rows[0].report.clip_lists["real"].trials[0][:VIDEOS_PER_ROW_NAME]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from longtake.benchmarking.comparison import Comparison, Row
-from longtake.benchmarking.cost import counting_peak
+from longtake.benchmarking.cost import counting_peak, highest_peaks
 from longtake.benchmarking.machine import describe_machine, what_is_measured
 from longtake.benchmarking.table import NOTHING, Cell, Table, megabytes, millions, short, time_cells
 from longtake.core.wording import counted
@@ -80,7 +80,7 @@ def cost_cells(row: Row) -> list[Cell]:
         return [NOTHING] * 3
     costs = row.costs().values()
     means = [sum(video[name] for video in costs) / len(costs) for name in ("frames", "seconds", "cpu_seconds")]
-    return [*time_cells(*means), (megabytes(counting_peak(row.samples.memory)), "")]
+    return [*time_cells(*means), (megabytes(counting_peak(highest_peaks(costs))), "")]
 
 
 def lines_of(comparison: Comparison) -> list[str]:

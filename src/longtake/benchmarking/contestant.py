@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -100,7 +101,8 @@ def short_names(given: Sequence[str]) -> list[str]:
 
 def path_parts(model: str) -> tuple[str, ...]:
     """Return the parts of a folder's whole path, without a run's model/; of a name or a hub id its own."""
-    parts = Path(model).absolute().parts[1:] if Path(model).is_dir() else Path(model).parts
+    whole = Path(os.path.abspath(model))  # noqa: PTH100 (".." is no name, and a link's own is better than its aim's)
+    parts = whole.parts[1:] if Path(model).is_dir() else Path(model).parts
     return parts[:-1] if len(parts) > 1 and parts[-1] == RUN_MODEL else parts
 
 

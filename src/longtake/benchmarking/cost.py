@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,6 +81,15 @@ def peak_memory(device: torch.device) -> dict[str, int]:
     peaks = {"process": peak_resident_bytes()}
     if device.type == "cuda":
         peaks["cuda"] = torch.cuda.max_memory_allocated(device)
+    return peaks
+
+
+def highest_peaks(videos: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return the highest of each peak in the `memory_bytes` of several videos."""
+    peaks: dict[str, int] = {}
+    for video in videos:
+        for name, num_bytes in video["memory_bytes"].items():
+            peaks[name] = max(num_bytes, peaks.get(name, 0))
     return peaks
 
 

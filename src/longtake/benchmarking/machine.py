@@ -14,13 +14,17 @@ from longtake.core.wording import counted
 CPU_FACTS = Path("/proc/cpuinfo")
 
 
-def machine_facts(device: torch.device) -> dict[str, Any]:
-    """Return what seconds and bytes on this machine depend on besides the model."""
+def machine_facts(device: torch.device, num_processes: int = 1) -> dict[str, Any]:
+    """Return what seconds and bytes on this machine depend on besides the model.
+
+    `num_processes` is how many sample at the same time.
+    """
     facts: dict[str, Any] = {
         "device": str(device),
         "processor": processor_name(),
         "processors": num_processors(),
         "threads": torch.get_num_threads(),
+        "processes": num_processes,
         "system": f"{platform.system()} {platform.machine()}",
     }
     if device.type == "cuda":
@@ -33,7 +37,8 @@ def describe_machine(facts: dict[str, Any]) -> str:
     where = (
         facts.get("gpu") or f"{facts['processor']}, {facts['threads']} of {counted(facts['processors'], 'processor')}"
     )
-    return f"{facts['device']} ({where})"
+    beside = f", {facts['processes']} processes at the same time" if facts["processes"] > 1 else ""
+    return f"{facts['device']} ({where}{beside})"
 
 
 def what_is_measured(facts: dict[str, Any]) -> str:

@@ -6,7 +6,9 @@ import multiprocessing
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
@@ -25,7 +27,9 @@ def in_own_process(work: Callable[..., T], *arguments: Any, hear: Tell) -> T:  #
     context = multiprocessing.get_context("spawn")  # not forked: that would inherit this process's memory
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_serve, args=(work, arguments, theirs), daemon=True)
-    process.start()
+    resource_tracker.ensure_running()  # multiprocessing's own: begun below, it would let the signal through again
+    with blocked(signal.SIGINT):  # it stays so in the new process, also while that imports: the first ends it
+        process.start()
     theirs.close()
     try:
         while (received := ours.recv())[0] == "told":
@@ -46,9 +50,18 @@ def in_own_process(work: Callable[..., T], *arguments: Any, hear: Tell) -> T:  #
     return value
 
 
+@contextmanager
+def blocked(number: int) -> Iterator[None]:
+    """Hold back a signal for as long as the context lasts, in this thread and in what it starts."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(work: Callable[..., Any], arguments: tuple[Any, ...], connection: Connection) -> None:
     """Work, and send whatever comes of it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both processes, and the first ends this one
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # not at once: files half-written are removed on the way
     try:
         result = work(lambda message: connection.send(("told", message)), *arguments)

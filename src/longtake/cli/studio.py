@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from dataclasses import dataclass
 from typing import Annotated
@@ -37,4 +38,5 @@ class Studio(Command):
             say(f"longtake studio is at {address} (Ctrl-C ends it)")
             while not stop.is_made:
                 time.sleep(POLL_S)
+        gc.freeze()  # else Python looks for cycles among half a million objects of libraries before it ends: seconds
         say("ended")

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     import gradio as gr
 
 HOST = "127.0.0.1"
+POLL_S = 0.05
+NOBODY_ELSE = (  # whatever stands in the README of a model from the hub, the browser fetches nothing from elsewhere
+    '<meta http-equiv="Content-Security-Policy" '
+    "content=\"default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:\">"
+)
 QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
@@ -51,9 +56,12 @@ def serve(shelf: Shelf, port: int) -> Iterator[str]:
                 allowed_paths=[folder],
                 theme=style.theme(),
                 css=style.CSS,
+                head=NOBODY_ELSE,
             )
         except OSError as error:
             raise UserError(f"port {port} is taken: choose another with --port") from error
+        queue = page._queue  # it would look for work every millisecond, and for progress every ten
+        queue.sleep_when_free = queue.progress_update_sleep_when_free = POLL_S
         try:
             yield address
         finally:

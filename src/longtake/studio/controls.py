@@ -23,7 +23,7 @@ def _component(control: Control) -> gr.components.Component:
         case "text" | "lines":
             return gr.Textbox(lines=3 if control.kind == "lines" else 1, **about)
         case "file":
-            return gr.File(type="filepath", height=110, **texts)
+            return gr.File(type="filepath", height=130, **texts)
         case "slider":
             return gr.Slider(control.low, control.high, step=control.step, **about)
         case "number":

@@ -129,7 +129,7 @@ class MakeTab:
             self.readme: model_card.readme(model),
             self.frames: gr.update(value=model.span, info=length_text(model.span, model.fps)),
             self.start: gr.update(value=0, maximum=max(1, model.span - 1)),
-            self.stop: gr.update(value=model.span, maximum=model.span),
+            self.stop: gr.update(value=model.span, maximum=max(2, model.span)),
             **{self.controls[control.name]: controls.update(control, fields.get(control.name)) for control in CONTROLS},
         }
 
@@ -141,7 +141,7 @@ class MakeTab:
         return (
             gr.update(info=length_text(most, self.shelf.model(name).fps)),
             gr.update(maximum=max(1, most - 1), value=min(start, most - 1)),
-            gr.update(maximum=most, value=min(stop, most)),
+            gr.update(maximum=max(2, most), value=min(stop, most)),  # no slider has a single value
         )
 
     def make(

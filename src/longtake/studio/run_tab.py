@@ -56,7 +56,7 @@ class RunTab:
             return preview.quiet("Choose a run folder, or type its path."), "", "", ()
         try:
             state = runs.read_run(Path(folder))
-        except UserError as error:
+        except (UserError, OSError) as error:
             return preview.mistake(str(error)), "", "", ()
         shown = (
             [(item.video, item.step) for item in state.previews],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import re
 import time
 from collections import defaultdict
@@ -16,7 +18,7 @@ from longtake.studio.shelf import check_run
 from longtake.training.run_folder import RunFolder
 
 STEP_NAME = re.compile(r"step-(?P<step>\d+)(?:-(?P<name>.+))?")
-NOT_VALUES = ("stage", "step", "time")
+HEAD = {"stage": str, "step": int, "time": int | float}  # of a record, whose other entries are values
 
 Curve = list[tuple[int, float]]
 """(step, value), steps ascending."""
@@ -97,6 +99,8 @@ def read_run(folder: Path) -> RunState:
         config = json.loads(run.config.read_text())
     except ValueError as error:
         raise UserError(f"{run.config}: not valid JSON ({error})") from error
+    if not isinstance(config, dict) or not isinstance(settings := config.get("settings", {}), dict):
+        raise UserError(f"{run.config} holds no settings of a training")
     records: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for record in read_records(run.metrics):
         records[record["stage"]].append(record)
@@ -107,7 +111,7 @@ def read_run(folder: Path) -> RunState:
         recipe=str(config.get("recipe", "")),
         family=str(config.get("family", "")),
         data=str(config.get("data", "")),
-        stages=[_stage(stage, records[stage], config.get("settings", {})) for stage in order],
+        stages=[_stage(stage, records[stage], settings) for stage in order],
         previews=sorted(_previews(run), key=lambda preview: (newest_first.get(preview.stage, 1), preview.name)),
         checkpoints=sorted(_checkpoints(run), key=lambda checkpoint: -checkpoint.written),
         quiet_s=None if last is None else max(0.0, time.time() - last),
@@ -119,13 +123,13 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the records of a metrics.jsonl; the last line may still be on its way."""
     if not path.is_file():
         return
-    with path.open() as lines:
+    with path.open(errors="replace") as lines:
         for line in lines:
             try:
                 record = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(record, dict) and all(name in record for name in NOT_VALUES):
+            if isinstance(record, dict) and all(isinstance(record.get(name), kind) for name, kind in HEAD.items()):
                 yield record
 
 
@@ -133,7 +137,7 @@ def _stage(name: str, records: list[dict[str, Any]], settings: dict[str, Any]) -
     curves: dict[str, Curve] = defaultdict(list)
     for record in records:
         for key, value in record.items():
-            if key not in NOT_VALUES and isinstance(value, int | float):
+            if key not in HEAD and isinstance(value, int | float) and math.isfinite(value):
                 curves[key].append((record["step"], value))
     step = records[-1]["step"]
     config = settings.get(name)
@@ -157,4 +161,5 @@ def _previews(run: RunFolder) -> Iterator[Preview]:
 def _checkpoints(run: RunFolder) -> Iterator[Checkpoint]:
     for folder in (run.path / "checkpoints").glob("*/step-*"):
         if match := STEP_NAME.fullmatch(folder.name):
-            yield Checkpoint(folder.parent.name, int(match["step"]), folder.stat().st_mtime)
+            with contextlib.suppress(FileNotFoundError):  # a newer one has just taken its place
+                yield Checkpoint(folder.parent.name, int(match["step"]), folder.stat().st_mtime)

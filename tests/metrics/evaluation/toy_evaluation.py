@@ -88,12 +88,12 @@ def write_noise(folder: Path, count: int, num_frames: int = 12, size: int = 16) 
     return folder
 
 
-def write_broken(folder: Path, num_frames: int = 12, size: int = 16) -> Path:
-    """Write a folder of pictures of which all but the first end after their header: opening it finds nothing."""
+def write_broken(folder: Path, num_frames: int = 12, size: int = 16, first_broken: int = 1) -> Path:
+    """Write a folder of pictures which from one on end after their header: opening it finds nothing."""
     folder.mkdir(parents=True)
     for number, frame in enumerate(moving_bars(0, num_frames, size)):
         Image.fromarray(frame).save(folder / f"{number}.jpg")
-        if number:
+        if number >= first_broken:
             picture = folder / f"{number}.jpg"
             picture.write_bytes(picture.read_bytes()[:-20])
     return folder
