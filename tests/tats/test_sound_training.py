@@ -121,7 +121,7 @@ def loudness_and_brightness(frames: np.ndarray, samples: np.ndarray) -> tuple[np
 
 def test_video_follows_a_sound_it_was_not_trained_on(data, sound_run, tmp_path, capsys):
     recipe = changed(DRUMS, conditioning__stft_vqgan=str(sound_run / "model"))
-    train(recipe, "toy", data, tmp_path / "run", max_steps=60, device="cpu")
+    train(recipe, "toy", data, tmp_path / "run", max_steps=200, device="cpu")
     _, samples = drumming(np.random.default_rng(9), num_beats=16)
     write_wav(tmp_path / "new.wav", samples, SAMPLE_RATE)
     out = tmp_path / "x.npy"

@@ -189,6 +189,10 @@ def test_protocol_decides_the_covariance(folders, network):
     assert 1 < values["tats"] / values["styleganv"] < 16 / 15
 
 
+def values(report):
+    return {number.name: number.value for number in report.numbers}
+
+
 def test_second_run_computes_nothing_and_gives_the_same(folders, network, cache):
     config = replace(QUICK, batch_size=5)
     first = evaluate(folders["a"], folders["b"], config, network=network)
@@ -202,7 +206,9 @@ def test_second_run_computes_nothing_and_gives_the_same(folders, network, cache)
     values = content.index(b"NUMPY") + 130
     for damaged in (b"damaged", b"", content[:-30], content[:values] + b"\xff" + content[values + 1 :]):
         files[0].write_bytes(damaged)
-        assert evaluate(folders["a"], folders["b"], config, network=network).to_json() == first.to_json()
+        mended = evaluate(folders["a"], folders["b"], config, network=network)
+        # the lost clips were in other batches, whose size turns the last bits
+        assert values(mended) == pytest.approx(values(first), rel=1e-5)
         assert network.calls > calls
         calls = network.calls
 
