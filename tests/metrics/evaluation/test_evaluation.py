@@ -189,7 +189,7 @@ def test_protocol_decides_the_covariance(folders, network):
     assert 1 < values["tats"] / values["styleganv"] < 16 / 15
 
 
-def values(report):
+def numbers_of(report):
     return {number.name: number.value for number in report.numbers}
 
 
@@ -208,7 +208,7 @@ def test_second_run_computes_nothing_and_gives_the_same(folders, network, cache)
         files[0].write_bytes(damaged)
         mended = evaluate(folders["a"], folders["b"], config, network=network)
         # the lost clips were in other batches, whose size turns the last bits
-        assert values(mended) == pytest.approx(values(first), rel=1e-5)
+        assert numbers_of(mended) == pytest.approx(numbers_of(first), rel=1e-5)
         assert network.calls > calls
         calls = network.calls
 
