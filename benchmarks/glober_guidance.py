@@ -4,9 +4,9 @@
     python benchmarks/glober_guidance.py runs/ucf-classes --real ucf101/train --sweep generator --out sweep  (Table 7)
 
 A strength of 1 is no guidance, which the paper's tables call 0. Each set is written to OUT/<sweep>-<strength>/ as
-folders of pictures, and `longtake evaluate --protocol glober` scores it to OUT/<sweep>-<strength>.json. Videos that
-are there already are kept, so a sweep goes on where it stopped. The strengths, and which table is about which of the
-two scales, are our reading of the paper.
+folders of pictures, and `longtake evaluate --protocol glober` scores it to OUT/<sweep>-<strength>.json against as many
+real videos. Videos that are there already are kept, so a sweep goes on where it stopped. The strengths, and which table
+is about which of the two scales, are our reading of the paper.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ def main() -> int:
             str(folder),
             "--out",
             str(folder.with_name(f"{folder.name}.json")),
+            "--count",
+            str(arguments.count),
         ]
         status = run_command(["evaluate", *sides, "--protocol", "glober", *arguments.evaluate])
         if status:
