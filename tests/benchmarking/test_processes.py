@@ -7,12 +7,9 @@ import os
 import subprocess
 import sys
 
-import pytest
 import toy_compare
 
 from longtake.benchmarking import compare
-from longtake.benchmarking.bench import bench
-from longtake.core.errors import UserError
 
 TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 
@@ -45,9 +42,3 @@ def test_two_processes_find_what_one_finds(toy_models, real, tmp_path, network, 
         for number in range(5):
             file = f"{name}/video-{number:03d}.mp4"
             assert (tmp_path / "out" / file).read_bytes() == (tmp_path / "alone" / file).read_bytes()
-
-
-def test_bench_of_several_processes_would_measure_their_quarrel(monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UserError, match="start it without torchrun"):
-        bench([], (4,))

@@ -111,3 +111,24 @@ def test_a_reader_that_leaves_early_is_no_error():
     os.close(writer)
     assert result.stderr == b""
     assert result.returncode == 1
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_processes_that_would_all_do_the_same_are_refused(name, monkeypatch, capsys):
+    """Several of one `torchrun` would write the same files at the same time; those that share the work may."""
+    ran = []
+    command = cli.COMMANDS[name]
+    monkeypatch.setattr(cli, "parse_command", lambda _tokens: command.__new__(command))
+    monkeypatch.setattr(command, "run", lambda _self: ran.append(name))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    shares_work = name in {"train", "evaluate", "compare"}
+    for rank in (0, 1):
+        monkeypatch.setenv("RANK", str(rank))
+        assert cli.main([name]) == (0 if shares_work else 2)
+        said = (
+            ""
+            if shares_work or rank
+            else "longtake: error: this command works in one process: start it without torchrun\n"
+        )
+        assert capsys.readouterr().err == said
+    assert len(ran) == (2 if shares_work else 0)

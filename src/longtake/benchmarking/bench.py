@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -22,7 +21,6 @@ from longtake.benchmarking.machine import describe_machine, machine_facts, what_
 from longtake.benchmarking.own_process import Tell, in_own_process
 from longtake.benchmarking.table import NOTHING, Cell, Table, megabytes, millions, short, time_cells
 from longtake.core.device import choose_device
-from longtake.core.errors import UserError
 from longtake.metrics.evaluation.evaluation import no_progress
 from longtake.metrics.evaluation.report import versions
 from longtake.metrics.evaluation.videos import Progress
@@ -50,11 +48,8 @@ def bench(
         device: where; None: the best there is.
         progress: called with (what, how much is done, of how much).
 
-    Raises `UserError` for a model that is not there, damaged, or samples nothing without a first clip or sound, and
-    under `torchrun`.
+    Raises `UserError` for a model that is not there, damaged, or samples nothing without a first clip or sound.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError("bench measures one process that has the machine to itself: start it without torchrun")
     contestants = find_contestants(list(given) or [model.name for model in models.available_models()])
     target = choose_device(device)
     known = []

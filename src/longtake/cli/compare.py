@@ -18,6 +18,7 @@ from longtake.core.errors import UserError
 class Compare(Command):
     """Sample from several models, measure all against the same real clips, and print one table."""
 
+    shares_work = True
     models: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL [MODEL ...]", help_behavior_hint="")
     ]

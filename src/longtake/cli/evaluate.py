@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 class Evaluate(Command):
     """Measure fake videos against real ones: Frechet distances and others, with the whole protocol beside them."""
 
+    shares_work = True
     real: Annotated[Path, tyro.conf.arg(metavar="DIR|NPZ")]
     """Folder of real videos, or .npz file of features."""
     fake: Annotated[Path, tyro.conf.arg(metavar="DIR|NPZ")]

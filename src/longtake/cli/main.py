@@ -25,7 +25,7 @@ from longtake.cli.recipes import Recipes
 from longtake.cli.reconstruct import Reconstruct
 from longtake.cli.sample import Sample
 from longtake.cli.studio import Studio
-from longtake.cli.terminal import process_rank, quiet_libraries
+from longtake.cli.terminal import num_processes, process_rank, quiet_libraries
 from longtake.cli.train import Train
 from longtake.core.errors import UserError, choose_one_of
 from longtake.training.interrupt import TrainingInterruptedError
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     quiet_libraries()
     command: Command | None = None
     try:
-        command = parse_command(tokens)
+        command = checked(parse_command(tokens))
         command.run()
         sys.stdout.flush()
     except SystemExit as stop:
@@ -104,6 +104,13 @@ def parse_command(tokens: Sequence[str]) -> Command:
         choose_one_of("command", " ".join(tokens[:2]), members)
     choose_one_of("command", tokens[0], COMMANDS)
     raise AssertionError(f"{tokens[0]} is a command, but was not found")
+
+
+def checked(command: Command) -> Command:
+    """Return the command; raises `UserError` if it is started in several processes that all would do the same."""
+    if num_processes() > 1 and not command.shares_work:
+        raise UserError("this command works in one process: start it without torchrun")
+    return command
 
 
 def help_text(names: Sequence[str] = tuple(COMMANDS)) -> str:

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, ClassVar, Self, TypeVar
 
 import tyro
 
@@ -38,6 +38,9 @@ Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help_behavior
 
 class Command:
     """One command: a frozen dataclass whose fields are its options and whose docstring is its help."""
+
+    shares_work: ClassVar[bool] = False
+    """Whether several processes of a `torchrun` work together on it; otherwise each would do all of it."""
 
     @classmethod
     def parse(cls, arguments: Sequence[str], prog: str) -> Self:

@@ -27,6 +27,11 @@ def process_rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def num_processes() -> int:
+    """Return how many processes torchrun has started; 1 when this one runs alone."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def say(text: str) -> None:
     """Print one plain line of results; only the first process of a `torchrun` does."""
     if process_rank() == 0:

@@ -39,6 +39,7 @@ class TrainOptions:
 class Train(Command):
     """Train a recipe on a folder of videos: all stages in order."""
 
+    shares_work = True
     recipe_name: str
     options: TrainOptions
     recipe: Any
