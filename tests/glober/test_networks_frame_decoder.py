@@ -137,7 +137,7 @@ def test_heads_are_as_many_at_every_level():
 
 def test_what_does_not_fit_is_refused():
     for change, message in [
-        ({"attention": (True,)}, "attention has 1 entries for 2 levels"),
+        ({"attention": (True,)}, "attention has 1 value for 2 levels"),
         ({"num_heads": 5}, "5 heads"),
         ({"feature_size": 6}, "feature_size 6"),
         ({"latent_size": 15}, "latent_size 15"),

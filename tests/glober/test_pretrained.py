@@ -128,9 +128,7 @@ def test_missing_tensors_are_an_error_and_never_random(sources, tmp_path):
     file = tmp_path / "vae" / "diffusion_pytorch_model.safetensors"
     whole = load_file(file)
     save_file({name: value for name, value in whole.items() if not name.startswith("encoder.conv_in")}, file)
-    with pytest.raises(
-        UserError, match=r"lacks encoder.conv_in.bias and 1 more tensors: what is missing would be rand"
-    ):
+    with pytest.raises(UserError, match=r"lacks encoder.conv_in.bias and 1 more tensor: what is missing would be rand"):
         read_frame_vae(str(tmp_path / "vae"))
 
 

@@ -217,7 +217,7 @@ def test_other_autoencoders_are_named_and_never_cut_down(tmp_path):
     path = save(renamed(grey.state_dict(), original_vae_names(), ""), tmp_path / "grey.safetensors")
     for source in (str(tmp_path / "grey"), path):
         for read in (read_frame_vae, frame_vae_shape):
-            with pytest.raises(UserError, match="has 1 channels in and 1 out; frames have 3"):
+            with pytest.raises(UserError, match="has 1 channel in and 1 out; frames have 3"):
                 read(source)
 
 

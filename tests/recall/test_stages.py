@@ -194,7 +194,7 @@ def test_previews_show_what_is_learned(index, model):
         ("r2", {"hop": 16}, "hop is 16; it must be 1 to 15"),
         ("r2", {"gan__anchor_frame": 16}, r"gan\.anchor_frame is 16; a clip has the frames 0 to 15"),
         ("r2", {"encoder__content_frame": 16}, r"encoder\.content_frame is 16; a clip has the frames 0 to 15"),
-        ("r2", {"encoder__channels": (4,)}, "an encoder of 1 convolutions does not fit frames of 16"),
+        ("r2", {"encoder__channels": (4,)}, "an encoder of 1 convolution does not fit frames of 16"),
         ("r2", {"gan__generator_recon": "none"}, "give --gan.no-joint"),
         ("r2", {"gan__recon_target": "motion", "gan__motion_weight": 1.0}, "give --gan.motion-weight 0"),
         ("r2", {"gan__recon_target": "motion", "gan__generator_recon": "stitched"}, "difference maps of single clips"),

@@ -75,7 +75,9 @@ class GloberFrameDecoder(ModelMixin, ConfigMixin):
         super().__init__()
         check_level_size("latent_size", latent_size, len(block_out_channels))
         if len(attention) != len(block_out_channels):
-            raise UserError(f"attention has {len(attention)} values for {counted(len(block_out_channels), 'level')}")
+            raise UserError(
+                f"attention has {counted(len(attention), 'value')} for {counted(len(block_out_channels), 'level')}"
+            )
         for channels in block_out_channels:
             if channels % num_heads or channels % norm_groups:
                 raise UserError(f"{channels} channels cannot be split into {num_heads} heads or {norm_groups} groups")
