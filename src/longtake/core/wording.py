@@ -20,4 +20,4 @@ def are(number: int) -> str:
 def first_and_more(names: Collection[str], noun: str) -> str:
     """Return the first name and how many more there are: "a", or "a and 2 more tensors"."""
     more = len(names) - 1
-    return f"{min(names)} and {more} more {noun}{'s' if more > 1 else ''}" if more else min(names)
+    return f"{min(names)} and {counted(more, f'more {noun}')}" if more else min(names)
