@@ -8,6 +8,8 @@ import av
 import numpy as np
 import pytest
 
+from longtake.video import container_source as container_source_module
+
 NUM_BITS = 12
 BLOCK = 16
 
@@ -97,3 +99,8 @@ def decode_in_order():
             return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
     return decode
+
+
+@pytest.fixture(params=[4, 0], ids=["seek when it pays", "seek always"])
+def eagerness(request, monkeypatch):
+    monkeypatch.setattr(container_source_module, "_SEEK_WORTH_FRAMES", request.param)

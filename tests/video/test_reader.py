@@ -8,7 +8,6 @@ import pytest
 
 from longtake.video import VideoReader, probe, read_video
 from longtake.video import container_source as container_source_module
-from longtake.video.packet_index import packet_index
 
 X264_OPEN_GOP = {"x264-params": "open-gop=1:bframes=3:b-adapt=0:keyint=12:min-keyint=12:scenecut=0:log-level=none"}
 X264_PYRAMID = {"x264-params": "bframes=5:b-pyramid=normal:b-adapt=0:keyint=15:ref=4:log-level=none"}
@@ -44,11 +43,6 @@ def stream(request, encode, tmp_path_factory):
     """One coded video of 75 numbered frames for each kind of stream."""
     name, codec, settings = STREAMS[request.param]
     return encode(tmp_path_factory.mktemp("stream") / name, codec, 75, **settings)
-
-
-@pytest.fixture(params=[4, 0], ids=["seek when it pays", "seek always"])
-def eagerness(request, monkeypatch):
-    monkeypatch.setattr(container_source_module, "_SEEK_WORTH_FRAMES", request.param)
 
 
 def test_every_frame_comes_once_and_in_order(stream, numbers_in, decode_in_order):
@@ -361,43 +355,3 @@ def test_info_of_a_file_with_audio(encode, tmp_path):
     assert (info.codec, info.fps, info.num_frames, info.announced_frames) == ("h264", 30, 15, 15)
     assert read_video(path).shape == (15, 32, 32, 3)
     assert not probe(encode(tmp_path / "b.mp4", "libx264", 3)).has_audio
-
-
-@pytest.mark.usefixtures("eagerness")
-@pytest.mark.parametrize("codec", ["msmpeg4", "wmv2", "zmbv"])
-@pytest.mark.parametrize("has_half_an_index", [False, True])
-def test_an_avi_without_its_whole_index_reads_the_same_in_any_order(
-    encode, tmp_path, numbers_in, codec, has_half_an_index
-):
-    """What the index does not list the demuxer calls keyframes, and these decoders take anything for one."""
-    path = encode(tmp_path / "a.avi", codec, 75, pix_fmt="bgr0" if codec == "zmbv" else "yuv420p")
-    assert len(packet_index(path).keyframes) > 1
-    data = path.read_bytes()
-    frames, index = data.index(b"movi"), data.rindex(b"idx1")
-    path.write_bytes(data[: (index + len(data)) // 2 if has_half_an_index else (frames + index) // 2])
-    whole = read_video(path)
-    assert len(whole) == 75 if has_half_an_index else 10 < len(whole) < 75
-    assert numbers_in(whole) == list(range(len(whole)))
-    with VideoReader(path) as reader:
-        for number in np.random.default_rng(0).permutation(len(whole))[:25].tolist():
-            np.testing.assert_array_equal(reader.read([number])[0], whole[number])
-
-
-def test_two_avis_in_one_file_read_the_same_in_any_order(encode, tmp_path, numbers_in):
-    path = encode(tmp_path / "a.avi", "rawvideo", 20, pix_fmt="gray")
-    path.write_bytes(2 * path.read_bytes())
-    assert numbers_in(read_video(path)) == 2 * list(range(20))
-    assert [numbers_in(read_video(path, [number])) for number in range(18, 40)] == [
-        [number % 20] for number in range(18, 40)
-    ]
-
-
-def test_an_avi_whose_index_leads_astray_reads_the_same_in_any_order(encode, tmp_path, numbers_in):
-    """An entry of the index points behind the end of the file; what the demuxer finds instead gets its time stamp."""
-    path = encode(tmp_path / "a.avi", "rawvideo", 30, pix_fmt="gray")
-    data = bytearray(path.read_bytes())
-    entry = data.rindex(b"idx1") + 8 + 23 * 16  # a name, flags, the offset, the length; each of 4 bytes
-    data[entry + 11] = 0xBE  # the offset's highest byte
-    path.write_bytes(data)
-    assert numbers_in(read_video(path)) == list(range(30))
-    assert [numbers_in(read_video(path, [number])) for number in range(30)] == [[number] for number in range(30)]
