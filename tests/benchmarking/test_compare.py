@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 from toy_evaluation import write_bars, write_broken
 
-from longtake.benchmarking import samples
+from longtake.benchmarking import real_videos, samples
 from longtake.benchmarking.compare import compare
 from longtake.benchmarking.comparison import FLOOR
 from longtake.benchmarking.comparison_table import comparison_table
@@ -68,6 +69,23 @@ def test_floor_is_other_real_videos_in_a_models_place(run, real, tmp_path, netwo
     assert not mine & others
     distance = floor.number("frechet_distance[toy]").value
     assert 0 < distance < models.number("frechet_distance[toy]").value
+
+
+def test_floor_is_given_up_when_a_real_clip_is_lost_meanwhile(run, monkeypatch):
+    """Nothing can be left out to meet the same clips again: trying on would never end."""
+    evaluate_both = real_videos.evaluate
+
+    def lose_a_clip(real, fake, *arguments, **options):
+        report = evaluate_both(real, fake, *arguments, **options)
+        if real is fake:
+            return report
+        clips = report.clip_lists["real"]
+        return replace(report, clip_lists={"real": replace(clips, trials=(clips.trials[0][1:],))})
+
+    monkeypatch.setattr(real_videos, "evaluate", lose_a_clip)
+    comparison, _ = run("tats")
+    assert [row.name for row in comparison.rows] == ["tats"]
+    assert any("cannot be read again" in note for note in comparison.notes)
 
 
 def test_too_few_real_videos_for_a_floor(run):

@@ -98,7 +98,12 @@ class RealVideos:
             if report.clip_lists["real"].trials == met:
                 return report, []
             # what breaks is left out of both sides, and others than the models met were drawn: once more, without it
-            broken |= {video["file"] for video in report.facts["fake"]["left_out"]}
+            breaks = {video["file"] for video in report.facts["fake"]["left_out"]}
+            if not breaks:  # one of the real clips was readable before, and is no more
+                return None, [
+                    "no row of real videos: the clips that the models are measured against cannot be read again"
+                ]
+            broken |= breaks
         wanted = f"{count} real videos beside the {len(taken)} that the models are measured against"
         return None, [
             f"no row of real videos: it takes {wanted}, and {len(others)} {are(len(others))} left (fewer --videos)"
